@@ -1,0 +1,124 @@
+"""Data sets by name: where their files are looked for, and one reader each."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxport.errors import DataError, UsageError
+
+from . import digits, fashion_mnist, files, mnist, points, titanic
+from .splits import Arrays as Arrays
+from .splits import Splits as Splits
+from .transforms import to_float as to_float
+
+ENVIRONMENT_VARIABLE = "JAXPORT_DATA"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known about a data set before it is read.
+
+    name: as the command line spells it, and the name of its folder. description: one line.
+    files: the names of the files it needs, without `.gz`. embedded: it needs none.
+    load: folder → Splits (an embedded set ignores the folder).
+    synthetic: (n, rng) → Splits of made-up data with the same shapes and dtypes.
+    """
+
+    name: str
+    description: str
+    files: tuple[str, ...]
+    embedded: bool
+    load: Callable[..., Splits]
+    synthetic: Callable[[int, np.random.Generator], Splits]
+
+
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        Dataset("digits", "1,797 handwritten digits, embedded", (), True, digits.load, digits.synthetic),
+        Dataset("points", "the five points of a line, embedded", (), True, points.load, points.synthetic),
+        Dataset("mnist", "70,000 handwritten digits", mnist.FILES, False, mnist.load, mnist.synthetic),
+        Dataset(
+            "fashion_mnist",
+            "70,000 pictures of clothes",
+            fashion_mnist.FILES,
+            False,
+            fashion_mnist.load,
+            fashion_mnist.synthetic,
+        ),
+        Dataset("titanic", "891 passengers of the Titanic", titanic.FILES, False, titanic.load, titanic.synthetic),
+    )
+}
+
+
+def load(name: str, data: str | Path | None = None) -> Splits:
+    """Read data set `name`, from the folder that `find` finds; an embedded set needs none.
+
+    Raises:
+        UsageError: there is no data set `name`.
+        DataError: `data` is not a folder, the set's files are not found, or they are not what they should be.
+    """
+    dataset = _get(name)
+    folder = find(name, data)
+    if folder is None and not dataset.embedded:
+        raise DataError(_not_found(dataset, data))
+    return dataset.load(folder)
+
+
+def find(name: str, data: str | Path | None = None) -> Path | None:
+    """Return the first folder that holds all files of data set `name`, or None; None for an embedded set.
+
+    Searched are `data`, then the environment variable JAXPORT_DATA; in each DIR first `DIR/name`, then DIR itself,
+    unless DIR is called like another data set (MNIST and Fashion-MNIST have the same file names).
+
+    Raises:
+        UsageError: there is no data set `name`.
+        DataError: `data` is given and is not a folder.
+    """
+    dataset = _get(name)
+    found = (folder for folder in _places(name, data) if not _missing(dataset, folder))
+    return None if dataset.embedded else next(found, None)
+
+
+def _get(name: str) -> Dataset:
+    if name not in DATASETS:
+        raise UsageError(f"name is {name!r}; the data sets are {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def _places(name: str, data: str | Path | None) -> list[Path]:
+    """List the folders to search, in order."""
+    roots = [Path(root).expanduser() for root in (data, os.environ.get(ENVIRONMENT_VARIABLE)) if root]
+    if data and not roots[0].is_dir():
+        raise DataError(f"data is {str(data)!r}, which is not a folder; it must be the folder that holds the data sets")
+    return [place for root in roots for place in _places_in(root, name)]
+
+
+def _places_in(root: Path, name: str) -> Iterator[Path]:
+    yield root / name
+    if root.resolve().name not in DATASETS.keys() - {name}:
+        yield root
+
+
+def _missing(dataset: Dataset, folder: Path) -> list[str]:
+    return [file for file in dataset.files if not files.is_present(folder, file)]
+
+
+def _not_found(dataset: Dataset, data: str | Path | None) -> str:
+    """Say in two lines what was looked for where, and what to do."""
+    places = _places(dataset.name, data)
+    target = str(places[0]) if places else f"DIR/{dataset.name} and give DIR as data or in {ENVIRONMENT_VARIABLE}"
+    problem = f"not found in {', '.join(map(str, places))}"
+    if not places:
+        problem = f"not found: neither data nor {ENVIRONMENT_VARIABLE} names a folder to look in"
+    for place in places:
+        if len(missing := _missing(dataset, place)) < len(dataset.files):
+            target, problem = str(place), f"incomplete in {place}: missing {', '.join(missing)}"
+            break
+    return (
+        f"data set {dataset.name!r} is {problem}\n"
+        f"Put {', '.join(dataset.files)} (or each with .gz) in {target}; `jaxport run digits` needs no files."
+    )

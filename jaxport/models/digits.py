@@ -1,0 +1,3 @@
+"""The network of `mnist_cnn`, for the embedded digits."""
+
+from .mnist_cnn import build as build

@@ -1,0 +1,157 @@
+"""Dropout: random zeroing of elements or whole channels while training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from .checks import probability
+from .module import Module, fresh_rngs
+
+_replayed: ContextVar[Iterator[jax.Array] | None] = ContextVar("replayed dropout masks", default=None)
+
+
+@contextmanager
+def replay_masks(masks: Iterable[jax.Array]) -> Iterator[None]:
+    """Use given masks in place of drawn ones: the n-th dropout call inside takes the n-th mask (True keeps).
+
+    JAX and PyTorch draw from different generators, so a training step with dropout can be compared only when both
+    sides use the same masks. Masks have the shape that the layer draws: the input's for dropout, (N, C, 1, 1) for
+    dropout2d. Works under tracing, where masks may be arguments of the traced function.
+
+    Raises:
+        ValueError: a mask is missing, is left over or has another shape.
+    """
+    rest = iter(masks)
+    token = _replayed.set(rest)
+    try:
+        yield
+    finally:
+        _replayed.reset(token)
+    if next(rest, None) is not None:
+        raise ValueError("replay_masks: more masks were given than dropout calls were made")
+
+
+def _keep_mask(key: jax.Array | None, p: float, shape: tuple[int, ...], owner: str) -> jax.Array:
+    masks = _replayed.get()
+    if masks is None:
+        if key is None:
+            raise ValueError(f"{owner}: key must be a JAX PRNG key while training with p > 0, got None")
+        return jax.random.bernoulli(key, 1.0 - p, shape)
+    mask = next(masks, None)
+    if mask is None:
+        raise ValueError(f"{owner}: no mask is left to replay")
+    if mask.shape != shape:
+        raise ValueError(f"{owner}: the replayed mask must have shape {shape}, got {mask.shape}")
+    return mask
+
+
+def _dropout(
+    input: jax.Array, p: float, training: bool, key: jax.Array | None, mask_shape: tuple[int, ...], owner: str
+) -> jax.Array:
+    p = probability(owner, "p", p)
+    if not training or p == 0.0:
+        return input
+    if p == 1.0:
+        return input * 0
+    # A product, as in PyTorch, so that a NaN stays a NaN where it is dropped.
+    scale = jnp.where(_keep_mask(key, p, mask_shape, owner), 1.0 / (1.0 - p), 0.0).astype(input.dtype)
+    return input * scale
+
+
+def dropout(
+    input: jax.Array, p: float = 0.5, training: bool = True, inplace: bool = False, *, key: jax.Array | None = None
+) -> jax.Array:
+    """Zero each element with probability `p` and scale the rest by 1 / (1 - p); unchanged when not training.
+
+    Args:
+        input: any shape.
+        p: probability of an element to be zeroed.
+        training: whether dropout applies at all.
+        inplace: accepted and without effect; JAX arrays are immutable.
+        key: JAX PRNG key of the mask; needed while training.
+
+    Raises:
+        ValueError: `p` outside [0, 1], or no key.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html
+    """
+    del inplace
+    return _dropout(input, p, training, key, input.shape, "dropout")
+
+
+def dropout2d(
+    input: jax.Array, p: float = 0.5, training: bool = True, inplace: bool = False, *, key: jax.Array | None = None
+) -> jax.Array:
+    """Zero whole channels (H, W) with probability `p` and scale the rest by 1 / (1 - p).
+
+    Args:
+        input: (N, C, H, W), or (N, C, L) whose channels are rows of length L, as PyTorch takes it.
+        p: probability of a channel to be zeroed.
+        training: whether dropout applies at all.
+        inplace: accepted and without effect; JAX arrays are immutable.
+        key: JAX PRNG key of the mask; needed while training.
+
+    Raises:
+        ValueError: `p` outside [0, 1], no key, or fewer than 3 axes.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout2d.html
+    """
+    del inplace
+    if input.ndim not in (3, 4):
+        raise ValueError(f"dropout2d: input must be (N, C, H, W) or (N, C, L), got shape {input.shape}")
+    mask_shape = (*input.shape[:2], *(1,) * (input.ndim - 2))
+    return _dropout(input, p, training, key, mask_shape, "dropout2d")
+
+
+class _Dropout(Module):
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, rngs: nnx.Rngs | int) -> None:
+        self.p = probability(type(self).__name__, "p", p)
+        self.inplace = inplace
+        self.rngs = fresh_rngs(rngs, type(self).__name__)["dropout"].fork()
+
+    def _key(self) -> jax.Array | None:
+        # Drawn only when used, so that evaluation and replay leave the stream where it was.
+        needed = self.training and 0.0 < self.p < 1.0 and _replayed.get() is None
+        return self.rngs() if needed else None
+
+    def extra_repr(self) -> str:
+        """Return the settings, as PyTorch prints them."""
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
+    """Zero each element with probability `p` while training and scale the rest by 1 / (1 - p).
+
+    Args:
+        p: probability of an element to be zeroed.
+        inplace: accepted and without effect; JAX arrays are immutable.
+        rngs: a ``flax.nnx.Rngs`` (stream ``dropout``) or a seed; the layer keeps a stream of its own.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html
+    """
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Return the input with elements dropped, in its own shape."""
+        return dropout(input, self.p, self.training, key=self._key())
+
+
+class Dropout2d(_Dropout):
+    """Zero whole channels with probability `p` while training and scale the rest by 1 / (1 - p).
+
+    Args:
+        p: probability of a channel to be zeroed.
+        inplace: accepted and without effect; JAX arrays are immutable.
+        rngs: a ``flax.nnx.Rngs`` (stream ``dropout``) or a seed; the layer keeps a stream of its own.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout2d.html
+    """
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Return (N, C, H, W) with channels dropped."""
+        return dropout2d(input, self.p, self.training, key=self._key())

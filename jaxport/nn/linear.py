@@ -1,0 +1,126 @@
+"""Linear maps and shape changes: linear, Linear, Flatten."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from . import init
+from .checks import positive_int, same_dtype
+from .module import Module, Parameter, fresh_rngs
+from .precision import product_precision
+
+
+def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """Apply y = x Wᵀ + b.
+
+    Args:
+        input: x, shape (*, in).
+        weight: W, shape (out, in), or (in,) for one output without its axis.
+        bias: b, shape (out,), or () beside a vector weight.
+
+    Returns:
+        y, shape (*, out), or (*) for a vector weight.
+
+    Raises:
+        TypeError: the dtypes differ.
+        ValueError: the last axis of `input` is not the last axis of `weight`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
+    """
+    same_dtype("linear", input=input, weight=weight, bias=bias)
+    if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
+        raise ValueError(f"linear: input {input.shape} must end in weight's last axis; weight is {weight.shape}")
+    output = jnp.matmul(input, weight.T, precision=product_precision())
+    if bias is None:
+        return output
+    return output + jnp.broadcast_to(bias, output.shape)
+
+
+class Linear(Module):
+    """Apply y = x Wᵀ + b with trained `weight` (out_features, in_features) and `bias` (out_features,).
+
+    Both start from U(±1/√in_features), as in PyTorch.
+
+    Args:
+        in_features: size of the input's last axis.
+        out_features: size of the output's last axis.
+        bias: whether b is added.
+        dtype: of the parameters; None means float32.
+        rngs: a ``flax.nnx.Rngs`` (stream ``params``) or a seed.
+
+    Raises:
+        ValueError: a size is not a positive integer.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: DTypeLike | None = None,
+        *,
+        rngs: nnx.Rngs | int,
+    ) -> None:
+        self.in_features = positive_int("Linear", "in_features", in_features)
+        self.out_features = positive_int("Linear", "out_features", out_features)
+        dtype = jnp.float32 if dtype is None else dtype
+        self.weight = Parameter(jnp.zeros((out_features, in_features), dtype))
+        self.bias = Parameter(jnp.zeros((out_features,), dtype)) if bias else None
+        self.reset_parameters(fresh_rngs(rngs, "Linear"))
+
+    def reset_parameters(self, rngs: nnx.Rngs) -> None:
+        """Draw new initial values."""
+        init.reset_weight_and_bias(self.weight, self.bias, rngs)
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Map (*, in_features) to (*, out_features)."""
+        return linear(input, self.weight[...], None if self.bias is None else self.bias[...])
+
+    def extra_repr(self) -> str:
+        """Return the sizes, as PyTorch prints them."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+def flatten(input: jax.Array, start_dim: int = 0, end_dim: int = -1) -> jax.Array:
+    """Merge the axes from `start_dim` to `end_dim` (both included) into one; a scalar becomes (1,).
+
+    Raises:
+        ValueError: an axis does not exist, or `start_dim` comes after `end_dim`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.flatten.html
+    """
+    ndim = max(input.ndim, 1)
+    for name, dim in (("start_dim", start_dim), ("end_dim", end_dim)):
+        if not -ndim <= dim < ndim:
+            raise ValueError(f"flatten: {name} must lie in [{-ndim}, {ndim - 1}] for shape {input.shape}, got {dim}")
+    start, end = start_dim % ndim, end_dim % ndim
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} for shape {input.shape}")
+    merged = math.prod(input.shape[start : end + 1])
+    return input.reshape((*input.shape[:start], merged, *input.shape[end + 1 :]))
+
+
+class Flatten(Module):
+    """Merge the axes from `start_dim` to `end_dim` into one, by default all but the batch: (N, C, H, W) → (N, C·H·W).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Flatten.html
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Return the input with the axes merged."""
+        return flatten(input, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        """Return the axes, as PyTorch prints them."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -1,0 +1,336 @@
+r"""Losses: mse_loss, binary_cross_entropy, nll_loss, cross_entropy and their modules.
+
+Every function takes one keyword more than PyTorch's: ``where``, booleans of shape (N,) or of the unreduced loss.
+Entries where it is False count for nothing, neither in the sum nor in what a mean divides by: this is how the last,
+padded batch of an epoch gives exactly the loss of its real examples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from .activation import log_softmax
+from .checks import Reduction, probability, reduction_name, same_dtype, same_shape
+from .module import Buffer, Module
+
+
+def _mask(where: jax.Array | None, shape: tuple[int, ...], owner: str) -> jax.Array | None:
+    """Bring `where` to `shape`, aligning a (N,) mask with the first axis."""
+    if where is None or where.shape == shape:
+        return where
+    if where.shape != shape[:1]:
+        raise ValueError(f"{owner}: where must have shape {shape[:1]} or {shape}, got {where.shape}")
+    return jnp.broadcast_to(where.reshape(where.shape + (1,) * (len(shape) - 1)), shape)
+
+
+def _reduce(
+    values: jax.Array,
+    reduction: Reduction,
+    where: jax.Array | None,
+    owner: str,
+    weights: jax.Array | None = None,
+) -> jax.Array:
+    """Reduce a loss: Σ values, or Σ values / Σ weights (their count if None), over the entries that `where` keeps."""
+    mask = _mask(where, values.shape, owner)
+    if mask is not None:
+        values = jnp.where(mask, values, jnp.zeros_like(values))
+        weights = mask.astype(values.dtype) if weights is None else jnp.where(mask, weights, jnp.zeros_like(weights))
+    match reduction_name(owner, reduction):
+        case "none":
+            return values
+        case "sum":
+            return values.sum()
+        case "mean":
+            return values.mean() if weights is None else values.sum() / weights.sum()
+
+
+def mse_loss(
+    input: jax.Array,
+    target: jax.Array,
+    reduction: Reduction = "mean",
+    weight: jax.Array | None = None,
+    *,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Squared error (x - y)², without a factor ½.
+
+    Args:
+        input: x, any shape.
+        target: y, the same shape (PyTorch broadcasts with a warning; here it is an error).
+        reduction: 'none', 'mean' or 'sum'.
+        weight: multiplies each squared error; a mean then divides by its sum. The shape of `input`.
+        where: which examples count; see the module's docstring.
+
+    Raises:
+        ValueError: shapes differ, or an unknown `reduction`.
+        TypeError: dtypes differ.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html
+    """
+    same_shape("mse_loss", input, target)
+    same_dtype("mse_loss", input=input, target=target, weight=weight)
+    values = jnp.square(input - target)
+    if weight is None:
+        return _reduce(values, reduction, where, "mse_loss")
+    same_shape("mse_loss", input, weight)
+    return _reduce(values * weight, reduction, where, "mse_loss", weight)
+
+
+@jax.custom_jvp
+def _bce(input: jax.Array, target: jax.Array) -> jax.Array:
+    # PyTorch clamps each logarithm at -100, so that the loss stays finite at 0 and 1.
+    positive = jnp.maximum(jnp.log(input), -100.0)
+    negative = jnp.maximum(jnp.log1p(-input), -100.0)
+    return (target - 1) * negative - target * positive
+
+
+@_bce.defjvp
+def _bce_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    (x, y), (dx, dy) = primals, tangents
+    # Not the derivative of the clamped formula: PyTorch bounds the denominator instead.
+    slope = (x - y) / jnp.maximum((1 - x) * x, 1e-12)
+    return _bce(x, y), slope * dx + (jnp.log1p(-x) - jnp.log(x)) * dy
+
+
+def binary_cross_entropy(
+    input: jax.Array,
+    target: jax.Array,
+    weight: jax.Array | None = None,
+    reduction: Reduction = "mean",
+    *,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """-w · (y·log x + (1 - y)·log(1 - x)), each logarithm clamped at -100.
+
+    Args:
+        input: x, probabilities, any shape. Values outside [0, 1] give NaN (PyTorch raises).
+        target: y in [0, 1], the same shape.
+        weight: w, broadcast to `input`; a mean still divides by the number of elements.
+        reduction: 'none', 'mean' or 'sum'.
+        where: which examples count; see the module's docstring.
+
+    Raises:
+        ValueError: shapes differ, or an unknown `reduction`.
+        TypeError: dtypes differ.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
+    """
+    same_shape("binary_cross_entropy", input, target)
+    same_dtype("binary_cross_entropy", input=input, target=target, weight=weight)
+    values = _bce(input, target)
+    if weight is not None:
+        values = values * jnp.broadcast_to(weight, values.shape)
+    return _reduce(values, reduction, where, "binary_cross_entropy")
+
+
+def _class_weights(weight: jax.Array | None, classes: int, dtype: Any, owner: str) -> jax.Array | None:
+    if weight is not None and weight.shape != (classes,):
+        raise ValueError(f"{owner}: weight must have one entry for each of the {classes} classes, got {weight.shape}")
+    return None if weight is None else weight.astype(dtype)
+
+
+def _class_axis(input: jax.Array, owner: str) -> int:
+    if input.ndim == 0:
+        raise ValueError(f"{owner}: input must be (C,), (N, C) or (N, C, …), got a scalar")
+    return 0 if input.ndim == 1 else 1
+
+
+def _check_labels(input: jax.Array, target: jax.Array, axis: int, owner: str) -> None:
+    wanted = input.shape[:axis] + input.shape[axis + 1 :]
+    if target.shape != wanted or not jnp.issubdtype(target.dtype, jnp.integer):
+        raise ValueError(
+            f"{owner}: target must be integer classes of shape {wanted} for input {input.shape}, "
+            f"got {target.dtype} {target.shape}"
+        )
+
+
+def nll_loss(
+    input: jax.Array,
+    target: jax.Array,
+    weight: jax.Array | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    *,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Negative log-likelihood -w[y] · x[y]; a mean divides by Σ w[y].
+
+    Args:
+        input: x, log-probabilities (N, C), (N, C, d1, …) or (C,).
+        target: y, classes 0 … C - 1 of shape (N,), (N, d1, …) or (). A class outside this range (but for
+            `ignore_index`) gives NaN (PyTorch raises).
+        weight: w, (C,).
+        ignore_index: targets of this value count for nothing.
+        reduction: 'none', 'mean' or 'sum'.
+        where: which examples count; see the module's docstring.
+
+    Raises:
+        ValueError: shapes or target's dtype do not fit, or an unknown `reduction`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html
+    """
+    axis = _class_axis(input, "nll_loss")
+    classes = input.shape[axis]
+    _check_labels(input, target, axis, "nll_loss")
+    class_weights = _class_weights(weight, classes, input.dtype, "nll_loss")
+    kept = target != ignore_index
+    in_range = (target >= 0) & (target < classes)
+    # One-hot and a sum rather than a gather: its gradient is elementwise, and padding classes stay exact zeros.
+    one_hot = jnp.expand_dims(target, axis) == jnp.arange(classes, dtype=target.dtype).reshape(
+        (-1,) + (1,) * (input.ndim - 1 - axis)
+    )
+    picked = -jnp.where(one_hot, input, jnp.zeros_like(input)).sum(axis)
+    picked = jnp.where(kept & ~in_range, jnp.full_like(picked, jnp.nan), picked)
+    if class_weights is None:
+        weights = kept.astype(input.dtype)
+    else:
+        weights = jnp.where(kept, class_weights[jnp.where(in_range, target, 0)], jnp.zeros_like(picked))
+    values = jnp.where(kept, picked * weights, jnp.zeros_like(picked))
+    return _reduce(values, reduction, where, "nll_loss", weights)
+
+
+def cross_entropy(
+    input: jax.Array,
+    target: jax.Array,
+    weight: jax.Array | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """Cross-entropy of softmax(x) with classes or with probabilities.
+
+    With p = softmax(x) and ε = `label_smoothing`:
+    classes y: -(1 - ε)·w[y]·log p[y] - ε/C·Σ_c w[c]·log p[c], a mean divides by Σ w[y];
+    probabilities q: -Σ_c w[c]·((1 - ε)·q[c] + ε/C)·log p[c], a mean divides by N (times d1·…).
+
+    Args:
+        input: x, logits (N, C), (N, C, d1, …) or (C,).
+        target: classes of shape (N,), (N, d1, …) or (), or probabilities of the input's shape.
+        weight: w, (C,).
+        ignore_index: class targets of this value count for nothing.
+        reduction: 'none', 'mean' or 'sum'.
+        label_smoothing: ε in [0, 1].
+        where: which examples count; see the module's docstring.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, unknown `reduction`, or `label_smoothing` outside [0, 1].
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html
+    """
+    smoothing = probability("cross_entropy", "label_smoothing", label_smoothing)
+    axis = _class_axis(input, "cross_entropy")
+    classes = input.shape[axis]
+    class_weights = _class_weights(weight, classes, input.dtype, "cross_entropy")
+    log_probabilities = log_softmax(input, axis)
+    column = (-1,) + (1,) * (input.ndim - 1 - axis)
+    spread = log_probabilities if class_weights is None else log_probabilities * class_weights.reshape(column)
+    if jnp.issubdtype(target.dtype, jnp.floating):
+        same_shape("cross_entropy", input, target)
+        smoothed = target * (1.0 - smoothing) + smoothing / classes
+        return _reduce(-(smoothed * spread).sum(axis), reduction, where, "cross_entropy")
+    if smoothing == 0.0:
+        return nll_loss(log_probabilities, target, weight, ignore_index, reduction, where=where)
+    hard = nll_loss(log_probabilities, target, weight, ignore_index, "none")
+    kept = target != ignore_index
+    smooth = jnp.where(kept, -spread.sum(axis), jnp.zeros_like(hard))
+    values = (1.0 - smoothing) * hard + smoothing / classes * smooth
+    ones = jnp.ones(classes, input.dtype) if class_weights is None else class_weights
+    weights = jnp.where(kept, ones[jnp.where(kept, target, 0)], jnp.zeros_like(hard))
+    return _reduce(values, reduction, where, "cross_entropy", weights)
+
+
+class _Loss(Module):
+    """A loss module: `reduction` says how its values are brought together."""
+
+    reduction: Reduction
+
+    def _set_weight(self, weight: jax.Array | None) -> None:
+        self.weight = None if weight is None else Buffer(jnp.asarray(weight))
+
+    def _get_weight(self) -> jax.Array | None:
+        weight: nnx.Variable | None = self.weight
+        return None if weight is None else weight[...]
+
+
+class MSELoss(_Loss):
+    """Squared error, its mean or its sum; see `mse_loss`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html
+    """
+
+    def __init__(self, reduction: Reduction = "mean") -> None:
+        self.reduction = reduction_name("MSELoss", reduction)
+
+    def forward(self, input: jax.Array, target: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
+        """Return the loss of `input` against `target`."""
+        return mse_loss(input, target, self.reduction, where=where)
+
+
+class BCELoss(_Loss):
+    """Binary cross-entropy of probabilities; see `binary_cross_entropy`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html
+    """
+
+    def __init__(self, weight: jax.Array | None = None, reduction: Reduction = "mean") -> None:
+        self._set_weight(weight)
+        self.reduction = reduction_name("BCELoss", reduction)
+
+    def forward(self, input: jax.Array, target: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
+        """Return the loss of `input` against `target`."""
+        return binary_cross_entropy(input, target, self._get_weight(), self.reduction, where=where)
+
+
+class NLLLoss(_Loss):
+    """Negative log-likelihood of log-probabilities; see `nll_loss`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
+    """
+
+    def __init__(
+        self, weight: jax.Array | None = None, ignore_index: int = -100, reduction: Reduction = "mean"
+    ) -> None:
+        self._set_weight(weight)
+        self.ignore_index = ignore_index
+        self.reduction = reduction_name("NLLLoss", reduction)
+
+    def forward(self, input: jax.Array, target: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
+        """Return the loss of `input` against `target`."""
+        return nll_loss(input, target, self._get_weight(), self.ignore_index, self.reduction, where=where)
+
+
+class CrossEntropyLoss(_Loss):
+    """Cross-entropy of logits; see `cross_entropy`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
+    """
+
+    def __init__(
+        self,
+        weight: jax.Array | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self._set_weight(weight)
+        self.ignore_index = ignore_index
+        self.reduction = reduction_name("CrossEntropyLoss", reduction)
+        self.label_smoothing = probability("CrossEntropyLoss", "label_smoothing", label_smoothing)
+
+    def forward(self, input: jax.Array, target: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
+        """Return the loss of `input` against `target`."""
+        return cross_entropy(
+            input,
+            target,
+            self._get_weight(),
+            self.ignore_index,
+            self.reduction,
+            self.label_smoothing,
+            where=where,
+        )

@@ -1,0 +1,25 @@
+"""Handwritten digits with a small convolutional network, trained in the tutorial's script style."""
+
+from functools import partial
+
+from jaxport import metrics, nn, optim
+from jaxport.data import to_float
+from jaxport.models import mnist_cnn
+from jaxport.port import Port
+
+PORT = Port(
+    name="mnist_cnn",
+    title="convolutional network on MNIST",
+    source="How to eat PyTorch in 20 days, 6-2",
+    model=mnist_cnn.build,
+    input_shape=(1, 28, 28),
+    parameters=53_994,
+    dataset="mnist",
+    loss=partial(nn.CrossEntropyLoss),
+    optimizer=partial(optim.Adam, lr=0.01),
+    metrics=(metrics.Accuracy(),),
+    epochs=3,
+    batch_size=128,
+    prepare=to_float,
+    expected={"val_accuracy": (0.965, 1.0)},
+)

@@ -1,0 +1,4 @@
+"""What a model is and how its training went, as text, tables and pictures."""
+
+from .history import plot_history as plot_history
+from .table import write_csv as write_csv
