@@ -50,10 +50,10 @@ def drawn(monkeypatch, tmp_path):
 @pytest.mark.parametrize("epochs", [1, 2, 20, MARKED, MARKED + 1, 10_000])
 def test_panels_lines_and_ticks(drawn, epochs):
     columns = run(epochs)
-    axes = drawn(columns, title="a_b $ c")
+    axes = drawn(columns, title=r"a_b 5$ \frac 6$")
     assert [a.get_ylabel() for a in axes] == ["loss", "accuracy"]
     assert {a.get_xlabel() for a in axes} == {"epoch"}
-    assert axes[0].figure.get_suptitle() == "a_b $ c"
+    assert axes[0].figure.get_suptitle() == r"a_b 5$ \frac 6$"
     for panel, name in zip(axes, ["loss", "accuracy"], strict=True):
         train, validation = panel.get_lines()
         assert (train.get_linestyle(), validation.get_linestyle()) == ("--", "-")
@@ -88,11 +88,11 @@ def test_the_loss_is_logarithmic_over_two_decades(drawn, loss, scale):
 
 @needs_matplotlib
 def test_validation_of_every_third_epoch_is_one_line(drawn):
-    columns = {"epoch": range(6), "mae": [6.0, 5, 4, math.inf, 2, 1], "val_mae": [None, None, 4.5, None, None, 1.5]}
+    columns = {"epoch": range(6), "mae": [6.0, 5, 4, math.inf, 2, None], "val_mae": [None, 7.0, None, None, 4.5, None]}
     (panel,) = drawn(columns)
     train, validation = panel.get_lines()
-    assert validation.get_xydata().tolist() == [[2, 4.5], [5, 1.5]]
-    assert train.get_xdata().tolist() == [0, 1, 2, 4, 5]
+    assert validation.get_xydata().tolist() == [[1, 7.0], [4, 4.5]]
+    assert train.get_xdata().tolist() == [0, 1, 2, 4]
     assert panel.get_xlim()[0] < 0
     assert panel.get_xlim()[1] > 5
 
@@ -121,7 +121,7 @@ def test_no_global_state_is_touched(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "name", "message"),
     [
-        ({"loss": [1.0]}, "h.png", r"columns has \['loss'\]; 'epoch' and at least one quantity"),
+        ({"loss": [1.0], "mae": [1.0]}, "h.png", r"columns has \['loss', 'mae'\]; 'epoch' and at least one quantity"),
         ({"epoch": [1]}, "h.png", r"columns has \['epoch'\]; 'epoch' and at least one"),
         ({"epoch": [1, 2], "loss": [1.0]}, "h.png", r"one length, but have \{'epoch': 2, 'loss': 1\}"),
         ({"epoch": [], "loss": []}, "h.png", "columns is empty: train for at least one epoch"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -85,5 +84,5 @@ def load_state_dict(module: Module, mapping: Mapping[str, ArrayLike], strict: bo
     if problems:
         raise WeightsError(f"the weights do not fit {type(module).__name__}: " + " | ".join(problems))
     for _, variable, value in fits:
-        variable[...] = jax.numpy.asarray(value.astype(variable.dtype))
+        variable.set_value(jnp.asarray(value.astype(variable.dtype)))
     return IncompatibleKeys(missing, unexpected)

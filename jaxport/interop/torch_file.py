@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from jaxport.errors import WeightsError
@@ -19,9 +18,7 @@ from .files import SAFETENSORS_DTYPES, native_arrays, replacing
 
 DTYPES = {*SAFETENSORS_DTYPES.values(), np.dtype(np.complex128)}
 # Those that PyTorch and NumPy do not exchange directly, and the integers through which their bits travel.
-CARRIERS = {np.dtype(t): np.dtype(np.uint8) for t in (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e4m3fnuz)}
-CARRIERS |= {np.dtype(t): np.dtype(np.uint8) for t in (ml_dtypes.float8_e5m2, ml_dtypes.float8_e5m2fnuz)}
-CARRIERS |= {np.dtype(ml_dtypes.float8_e8m0fnu): np.dtype(np.uint8), np.dtype(ml_dtypes.bfloat16): np.dtype(np.int16)}
+CARRIERS = {d: np.dtype(f"int{8 * d.itemsize}") for d in DTYPES if d.type.__module__ == "ml_dtypes"}
 
 
 def load_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 
 from .module import Module
 
 
 def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
-    """Return max(0, x), with gradient 0 at 0 as in PyTorch (``jnp.maximum`` gives 0.5); NaN passes through.
+    """Return max(0, x), with gradient 0 at 0 as in PyTorch (``jnp.maximum`` gives 0.5); NaN passes through both ways.
 
     `inplace` is accepted and changes nothing: JAX arrays are immutable.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.relu.html
     """
     del inplace
-    return jax.nn.relu(input)
+    # Not jax.nn.relu, whose gradient is 0 at NaN: PyTorch's is 1, so that a NaN reaches the weights before it.
+    return jnp.where(input <= 0, jnp.zeros_like(input), input)
 
 
 def sigmoid(input: jax.Array) -> jax.Array:

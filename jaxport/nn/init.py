@@ -64,19 +64,19 @@ def fan_in_and_fan_out(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def uniform_(tensor: nnx.Variable, a: float = 0.0, b: float = 1.0, *, generator: jax.Array) -> nnx.Variable:
     """Fill with U(a, b)."""
-    tensor[...] = jax.random.uniform(generator, tensor.shape, tensor.dtype, a, b)
+    tensor.set_value(jax.random.uniform(generator, tensor.shape, tensor.dtype, a, b))
     return tensor
 
 
 def normal_(tensor: nnx.Variable, mean: float = 0.0, std: float = 1.0, *, generator: jax.Array) -> nnx.Variable:
     """Fill with N(mean, std²)."""
-    tensor[...] = mean + std * jax.random.normal(generator, tensor.shape, tensor.dtype)
+    tensor.set_value(mean + std * jax.random.normal(generator, tensor.shape, tensor.dtype))
     return tensor
 
 
 def constant_(tensor: nnx.Variable, val: float) -> nnx.Variable:
     """Fill with `val`."""
-    tensor[...] = jnp.full(tensor.shape, val, tensor.dtype)
+    tensor.set_value(jnp.full(tensor.shape, val, tensor.dtype))
     return tensor
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from .activation import log_softmax
@@ -80,6 +81,10 @@ def mse_loss(
     return _reduce(values * weight, reduction, where, "mse_loss", weight)
 
 
+# PyTorch's constant is a float32, also for float64 arrays: 9.99999996e-13.
+_BCE_EPSILON = float(np.float32(1e-12))
+
+
 @jax.custom_jvp
 def _bce(input: jax.Array, target: jax.Array) -> jax.Array:
     # PyTorch clamps each logarithm at -100, so that the loss stays finite at 0 and 1.
@@ -92,7 +97,7 @@ def _bce(input: jax.Array, target: jax.Array) -> jax.Array:
 def _bce_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     (x, y), (dx, dy) = primals, tangents
     # Not the derivative of the clamped formula: PyTorch bounds the denominator instead.
-    slope = (x - y) / jnp.maximum((1 - x) * x, 1e-12)
+    slope = (x - y) / jnp.maximum((1 - x) * x, _BCE_EPSILON)
     return _bce(x, y), slope * dx + (jnp.log1p(-x) - jnp.log(x)) * dy
 
 
@@ -139,6 +144,11 @@ def _class_axis(input: jax.Array, owner: str) -> int:
     return 0 if input.ndim == 1 else 1
 
 
+def _along(axis: int, vector: jax.Array, ndim: int) -> jax.Array:
+    """Lay `vector` along `axis` of an array with `ndim` axes."""
+    return vector.reshape((1,) * axis + (-1,) + (1,) * (ndim - 1 - axis))
+
+
 def _check_labels(input: jax.Array, target: jax.Array, axis: int, owner: str) -> None:
     wanted = input.shape[:axis] + input.shape[axis + 1 :]
     if target.shape != wanted or not jnp.issubdtype(target.dtype, jnp.integer):
@@ -180,9 +190,7 @@ def nll_loss(
     kept = target != ignore_index
     in_range = (target >= 0) & (target < classes)
     # One-hot and a sum rather than a gather: its gradient is elementwise, and padding classes stay exact zeros.
-    one_hot = jnp.expand_dims(target, axis) == jnp.arange(classes, dtype=target.dtype).reshape(
-        (-1,) + (1,) * (input.ndim - 1 - axis)
-    )
+    one_hot = jnp.expand_dims(target, axis) == _along(axis, jnp.arange(classes, dtype=target.dtype), input.ndim)
     picked = -jnp.where(one_hot, input, jnp.zeros_like(input)).sum(axis)
     picked = jnp.where(kept & ~in_range, jnp.full_like(picked, jnp.nan), picked)
     if class_weights is None:
@@ -228,8 +236,9 @@ def cross_entropy(
     classes = input.shape[axis]
     class_weights = _class_weights(weight, classes, input.dtype, "cross_entropy")
     log_probabilities = log_softmax(input, axis)
-    column = (-1,) + (1,) * (input.ndim - 1 - axis)
-    spread = log_probabilities if class_weights is None else log_probabilities * class_weights.reshape(column)
+    spread = log_probabilities
+    if class_weights is not None:
+        spread = log_probabilities * _along(axis, class_weights, input.ndim)
     if jnp.issubdtype(target.dtype, jnp.floating):
         same_shape("cross_entropy", input, target)
         smoothed = target * (1.0 - smoothing) + smoothing / classes

@@ -132,7 +132,7 @@ class Module(nnx.Module):
             raise TypeError(f"dtype must be a floating dtype, got {dtype!r}")
         for _, variable in (*self.named_parameters(), *self.named_buffers()):
             if jnp.issubdtype(variable.dtype, jnp.floating):
-                variable[...] = variable[...].astype(dtype)
+                variable.set_value(variable[...].astype(dtype))
         return self
 
     def extra_repr(self) -> str:

@@ -1,0 +1,122 @@
+"""PyTorch at its best: the fastest of its alternatives, found by trying them before anything is timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from jaxport.errors import JaxportError
+from jaxport.port import Port
+
+from .inputs import Inputs
+from .cores import available_cores
+from .rows import Reference, disagreement
+from .torch_side import TorchSide, Variant, is_convolutional, reference_model
+
+# A step of less than this is tried with one thread too: handing work to threads may cost more than it saves.
+_SMALL_MS = 20.0
+# One alternative is judged by the fastest of several passes of about this long.
+_TRIAL_S = 0.3
+_TRIALS = 3
+
+
+class TorchBest:
+    """A port's training in the fastest variant of a framework: "torch", "torch-channels-last" or "torch-compile".
+
+    A variant whose losses are not PyTorch's own (a compiled Adam computes 1 - βᵗ in float32) is not taken; where it
+    would have been faster, the row says so.
+
+    Args:
+        framework: which.
+        port: which port.
+        inputs: weights, batches and masks.
+        reference: PyTorch's losses of these steps.
+
+    Raises:
+        JaxportError: the framework means nothing for this model.
+    """
+
+    def __init__(self, framework: str, port: Port, inputs: Inputs, reference: Reference) -> None:
+        self.port, self.inputs, self.reference, self.steps = port, inputs, reference, inputs.steps
+        self.convolutional = is_convolutional(reference_model(port))
+        if framework == "torch-channels-last" and not self.convolutional:
+            raise JaxportError("no convolution: channels_last would change nothing")
+        self.discarded: dict[str, float] = {}
+        self.side, self.ms = self._first(framework)
+        self.compile_s = self.side.first_step_s - self.ms / 1000
+        self._search(framework)
+        if self.side.variant.compiled:  # compiled anew, as nothing else had been: variants share what is compiled
+            torch._dynamo.reset()
+            self.side = TorchSide(port, inputs, self.side.variant)
+            self.compile_s = self.side.first_step_s - self.ms / 1000
+
+    def facts(self) -> dict[str, Any]:
+        """Return the row's fields that describe this side."""
+        threads, on_cpu = self.side.variant.threads, self.side.device.type == "cpu"
+        cpu = f"cpu, {threads} thread{'s'[: threads > 1]}"
+        faster = {text: ms for text, ms in self.discarded.items() if ms < self.ms}
+        notes = [f"{text} discarded, its losses differ: {ms:.3g} ms in a trial" for text, ms in faster.items()]
+        return {
+            "compile_s": max(0.0, self.compile_s),
+            "threads": threads if on_cpu else None,
+            "device": cpu if on_cpu else torch.cuda.get_device_name(),
+            "variant": "; ".join([str(self.side.variant), *notes]),
+            "versions": {"torch": torch.__version__},
+        }
+
+    def one_pass(self) -> tuple[float, list[float]]:
+        """Train from the initial weights; return the seconds of the steps alone, and the losses."""
+        return self.side.one_pass()
+
+    def _first(self, framework: str) -> tuple[TorchSide, float]:
+        compiled = framework == "torch-compile"
+        if compiled:  # starting the compiler is no part of compiling
+            torch.compile(lambda x: x + 1)(torch.ones(2))
+        threads = torch.get_num_threads() if torch.cuda.is_available() else available_cores()
+        side = TorchSide(self.port, self.inputs, Variant(threads, "plain", framework == "torch-channels-last", compiled))
+        return side, _trial_ms(side)
+
+    def _search(self, framework: str) -> None:
+        """Change one thing at a time, and keep what is faster."""
+        tried = {self.side.variant}
+        for change in _changes(framework, self.convolutional, self.side.variant.threads):
+            variant = self.side.variant._replace(**change)
+            if variant not in tried and (variant.threads > 1 or self.ms < _SMALL_MS):
+                tried.add(variant)
+                self._try(variant)
+
+    def _try(self, variant: Variant) -> None:
+        try:
+            side = TorchSide(self.port, self.inputs, variant)
+            ms = _trial_ms(side)
+        except (RuntimeError, TypeError, ValueError):  # an option that this optimiser or device does not have
+            return
+        if ms < self.ms and disagreement(side.one_pass()[1], self.reference):
+            text = f"{variant.optimizer} optimiser with {variant.threads} thread{'s'[: variant.threads > 1]}"
+            self.discarded[text] = ms
+        elif ms < self.ms:
+            self.side, self.ms = side, ms
+
+
+def _changes(framework: str, convolutional: bool, cores: int) -> Iterator[dict[str, Any]]:
+    """Yield what to change in turn; threads first and last, since what is best depends on them and they on it."""
+    threads = [] if torch.cuda.is_available() else [{"threads": 1}, {"threads": cores}]
+    yield from threads[:1]
+    if framework == "torch-compile":
+        if convolutional:
+            yield {"channels_last": True}
+        yield from ({"optimizer": "fused"}, {"optimizer": "compiled"})
+    else:
+        yield from ({"optimizer": "foreach"}, {"optimizer": "fused"})
+    yield from threads
+
+
+def _trial_ms(side: TorchSide) -> float:
+    """Return milliseconds per step of the fastest of a few short passes."""
+    steps = min(2, side.steps)
+    seconds = side.one_pass(steps)[0]
+    steps = max(1, min(side.steps, math.ceil(_TRIAL_S / (seconds / steps))))
+    return min(side.one_pass(steps)[0] for _ in range(_TRIALS)) / steps * 1000

@@ -1,0 +1,46 @@
+"""Inputs that hide nothing: continuous, odd sizes, non-zero means, no kink within float32's rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxport.port import Port
+
+from .record import Example
+from .tolerances import KINK_MARGIN
+
+BATCH = 7
+"""Examples in a batch of the proof: prime, and no other axis of a port is as long."""
+
+_MOST_DRAWS = 200
+
+Margin = Callable[[Example], float]
+Masks = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+
+def draw_example(
+    port: Port, rng: np.random.Generator, output_shape: tuple[int, ...], masks: Masks, margin: Margin
+) -> Example:
+    """Return a batch in float64 whose values are exact in float32 too.
+
+    Pictures are half structure and half noise, so that no two elements of a pooling window are equal; tables are as
+    their data set's synthetic ones. The batch is drawn again while `margin` is below KINK_MARGIN.
+
+    Raises:
+        RuntimeError: no such batch was found, which would say that the model has a kink everywhere.
+    """
+    for _ in range(_MOST_DRAWS):
+        part = port.synthetic(BATCH, int(rng.integers(2**31))).train
+        x = np.asarray(port.prepare(jnp.asarray(part.x)))
+        if part.x.dtype.kind in "iu":
+            x = 0.5 * x + 0.5 * rng.random(x.shape)
+        x = x.astype(np.float32).astype(np.float64)
+        y = part.y.astype(np.float64) if part.y.dtype.kind == "f" else part.y
+        cotangent = rng.standard_normal((BATCH, *output_shape)).astype(np.float32).astype(np.float64)
+        example = Example(x, y, cotangent, masks(x))
+        if margin(example) >= KINK_MARGIN:
+            return example
+    raise RuntimeError(f"{port.name}: no batch in {_MOST_DRAWS} keeps every kink {KINK_MARGIN:g} of scale away")

@@ -1,0 +1,130 @@
+"""check_port: everything that a port's equality with PyTorch consists of."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import torch
+
+from jaxport.interop import load_file, load_state_dict, save_file, state_dict
+from jaxport.port import Port
+
+from .check import Check, compare32, compare64, compare_bits, same_keys
+from .examples import draw_example
+from .jax_side import JaxSide
+from .record import Arrays, Example, Observation, Snapshot, rounding_draws
+from .torch_side import TorchSide, to_numpy, to_torch
+from .training import check_training
+
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def check_port(port: Port, steps: int = 20, seed: int = 0) -> list[Check]:
+    """Compare a port with its PyTorch reference, from the same weights on the same batches.
+
+    Outputs, every intermediate activation, the loss, every gradient (parameters and input; of the loss and of a random
+    cotangent), buffers, in training and evaluation mode; one optimiser step; `steps` steps compared after each,
+    resynchronised and free-running; in float64 and float32; weights both ways, bit for bit.
+
+    Args:
+        port: which port.
+        steps: length of the training comparison.
+        seed: of weights, batches and masks.
+
+    Returns:
+        One `Check` a comparison; the port is equal to PyTorch if all are ``ok``.
+    """
+    with jax.enable_x64(False):
+        weights = state_dict(port.build(seed))
+    wide = {key: value.astype(_F64) if value.dtype == _F32 else value for key, value in weights.items()}
+    truth, rng = TorchSide(port, torch.float64), np.random.default_rng(seed)
+    truth.load(wide)
+    output_shape = _output_shape(truth, port)
+
+    def draw(modes: tuple[bool, ...] = (True,)) -> Example:
+        def margin(example: Example) -> float:
+            return min(truth.kink_margin(example, mode) for mode in modes)
+
+        return draw_example(port, rng, output_shape, lambda x: truth.draw_masks(x, rng), margin)
+
+    example = draw((False, True))
+    checks = _check_weights(port, weights, example.cast(_F32))
+    for training in (False, True):
+        checks += _check_pass(port, weights, wide, example, training)
+    return checks + check_training(port, wide, truth, draw, steps)
+
+
+def _output_shape(truth: TorchSide, port: Port) -> tuple[int, ...]:
+    truth.module.eval()
+    with torch.no_grad():
+        return tuple(truth.module(torch.zeros((2, *port.input_shape), dtype=torch.float64)).shape[1:])
+
+
+def _check_pass(port: Port, weights: Arrays, wide: Arrays, example: Example, training: bool) -> list[Check]:
+    """Compare one pass forward and backward in both precisions."""
+    mode = "train" if training else "eval"
+    narrow = example.cast(_F32)
+    truth, theirs32 = TorchSide(port, torch.float64), TorchSide(port, torch.float32)
+    truth.load(wide)
+    with jax.enable_x64(True):
+        ours64 = JaxSide(port, wide).observe(example, training)
+    with jax.enable_x64(False):
+        ours32 = JaxSide(port, weights).observe(narrow, training)
+    # The examples are exact in float32, and so are the weights: the float64 pass is the truth for both.
+    expected = truth.observe(example, training)
+    rounded = [theirs32.reload(state).observe(draw, training) for state, draw in _draws(weights, narrow)]
+    checks = []
+    for kind, true in vars(expected).items():
+        name = f"{mode}/{kind}"
+        mine, single = getattr(ours64, kind), getattr(ours32, kind)
+        if kind != "buffers" or true or mine:
+            checks.append(same_keys(port.name, name, mine, true))
+        checks += [
+            compare64(port.name, _label(name, key), mine[key], true[key]) for key in true.keys() & mine.keys()
+        ]
+        checks += [
+            compare32(port.name, _label(name, key), single[key], [getattr(r, kind)[key] for r in rounded], true[key])
+            for key in true.keys() & single.keys()
+        ]
+    return sorted(checks, key=lambda check: check.dtype)
+
+
+def _draws(weights: Arrays, example: Example) -> list[tuple[Snapshot, Example]]:
+    return rounding_draws(Snapshot(0, weights, {}), example)
+
+
+def _label(name: str, key: str) -> str:
+    return f"{name}/{key or 'output'}"
+
+
+def _check_weights(port: Port, weights: Arrays, example: Example) -> list[Check]:
+    """Weights go both ways bit for bit, and a file that PyTorch saved gives the same predictions here."""
+    reference = TorchSide(port, torch.float32)
+    theirs = {key: to_numpy(value) for key, value in reference.module.state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder, jax.enable_x64(False):
+        ours = JaxSide(port, weights)
+        torch_file, own_file = Path(folder) / "weights.pt", Path(folder) / "weights.safetensors"
+        torch.save(reference.module.state_dict(), torch_file)
+        load_state_dict(ours.module, load_file(torch_file))
+        checks = [compare_bits(port.name, "state_dict/from_torch", state_dict(ours.module), theirs)]
+        predictions = _predictions(port, load_file(torch_file), example)
+        save_file(weights, own_file)
+        again = load_file(own_file)
+        reference.module.load_state_dict({key: to_torch(again[key]) for key in weights})
+    back = {key: to_numpy(value) for key, value in reference.module.state_dict().items()}
+    checks.append(compare_bits(port.name, "state_dict/to_torch", back, weights))
+    wide, narrow = TorchSide(port, torch.float64), TorchSide(port, torch.float32)
+    wide.load(theirs)
+    truth = wide.observe(example.cast(_F64), training=False).forward[""]
+    rounded = [
+        narrow.reload(state).observe(draw, training=False).forward[""] for state, draw in _draws(theirs, example)
+    ]
+    return [*checks, compare32(port.name, "state_dict/predictions_of_pt_file", predictions, rounded, truth)]
+
+
+def _predictions(port: Port, weights: Arrays, example: Example) -> np.ndarray:
+    observation: Observation = JaxSide(port, weights).observe(example, training=False)
+    return observation.forward[""]

@@ -1,0 +1,239 @@
+"""One row of a parity table, and how it is judged: the same arrays through both frameworks, values and gradients.
+
+float64 decides meaning and float32 is judged against PyTorch's own rounding, with the tolerances of
+``jaxport.parity.tolerances``. Every check returns findings (one line each, none if all is well), so that a test can
+also assert that a planted mistake is found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxport.parity.tolerances import FLOAT32_FACTOR, FLOAT32_FLOOR, FLOAT64_RTOL
+
+torch = pytest.importorskip("torch")
+
+Arrays = tuple[np.ndarray, ...]
+# A case is drawn this often; float32 is judged over all draws together, so that no lucky rounding decides.
+DRAWS = 6
+
+
+@dataclass(frozen=True)
+class Case:
+    """The same function in both frameworks: `draw` gives the arguments, the first `differentiable` get gradients.
+
+    Floating arguments come in the dtype under test, integers as int64 for PyTorch and JAX's own integer for JAX.
+    `differentiable` None means all floating arguments.
+    """
+
+    id: str
+    jax_fn: Callable[..., Any]
+    torch_fn: Callable[..., Any]
+    draw: Callable[[np.random.Generator], Arrays]
+    differentiable: int | None = None
+
+    def arguments(self, number: int) -> Arrays:
+        """Return the `number`-th draw; floats are float32 values, so that both precisions start from the same."""
+        return tuple(rounded(array) for array in self.draw(generator(self.id, number)))
+
+
+def generator(name: str, number: int = 0) -> np.random.Generator:
+    return np.random.default_rng([zlib.crc32(name.encode()), number])
+
+
+def rounded(array: Any) -> np.ndarray:
+    array = np.asarray(array)
+    return array.astype(np.float32).astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def normal(*shapes: tuple[int, ...]) -> Callable[[np.random.Generator], Arrays]:
+    """Draw normal arrays of these shapes, off centre."""
+    return lambda rng: tuple(0.3 + rng.standard_normal(shape) for shape in shapes)
+
+
+def all_pairs(options: Mapping[str, Sequence[Any]], valid: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+    """Return valid combinations in which every two values that can stand together do so once (greedy, deterministic)."""
+    names = list(options)
+    rows = [dict(zip(names, values, strict=True)) for values in itertools.product(*options.values())]
+    rows = [row for row in rows if valid(row)]
+
+    def pairs(row: dict[str, Any]) -> set[tuple[str, str, str, str]]:
+        return {(a, repr(row[a]), b, repr(row[b])) for a, b in itertools.combinations(names, 2)}
+
+    covered = [pairs(row) for row in rows]
+    wanted, chosen = set().union(*covered), []
+    while wanted:
+        best = max(range(len(rows)), key=lambda i: len(covered[i] & wanted))
+        chosen.append(rows[best])
+        wanted -= covered[best]
+    return chosen
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """Name a combination in a test id."""
+    return "-".join(f"{name}={value}".replace(" ", "") for name, value in row.items())
+
+
+# ------------------------------------------------------------------------------------------------------- judging
+
+
+def layout_findings(name: str, found: np.ndarray, wanted: np.ndarray) -> list[str]:
+    """Compare shape and dtype; integers need only be integers (int64 in PyTorch, JAX's default in JAX)."""
+    if found.shape != wanted.shape:
+        return [f"{name}: shape {found.shape}, PyTorch's is {wanted.shape}"]
+    same = found.dtype == wanted.dtype or (found.dtype.kind in "iu" and wanted.dtype.kind in "iu")
+    return [] if same else [f"{name}: dtype {found.dtype}, PyTorch's is {wanted.dtype}"]
+
+
+def _same_special(name: str, found: np.ndarray, wanted: np.ndarray) -> list[str]:
+    for kind, test in (("NaN", np.isnan), ("+inf", np.isposinf), ("-inf", np.isneginf)):
+        if (test(found) != test(wanted)).any():
+            return [f"{name}: {kind} at other places than PyTorch's"]
+    return []
+
+
+def findings64(name: str, found: Any, wanted: Any) -> list[str]:
+    """Judge float64 (and integers, which must be equal)."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    if problems := layout_findings(name, found, wanted):
+        return problems
+    if wanted.dtype.kind != "f":
+        return [] if (found == wanted).all() else [f"{name}: {found.tolist()}, PyTorch's is {wanted.tolist()}"]
+    if problems := _same_special(name, found, wanted):
+        return problems
+    finite = np.isfinite(wanted)
+    error = np.abs(found[finite] - wanted[finite]).max(initial=0.0)
+    scale = np.abs(wanted[finite]).max(initial=0.0)
+    return [] if error <= FLOAT64_RTOL * scale else [f"{name}: off by {error:.3g} at scale {scale:.3g}"]
+
+
+def findings32(name: str, found: Any, torch32: Any, torch64: Any) -> list[str]:
+    """Judge float32 against what PyTorch's own rounding does."""
+    found, torch32, torch64 = np.asarray(found), np.asarray(torch32), np.asarray(torch64)
+    if problems := layout_findings(name, found, torch32):
+        return problems
+    if torch32.dtype.kind != "f":
+        return [] if (found == torch32).all() else [f"{name}: {found.tolist()}, PyTorch's is {torch32.tolist()}"]
+    if problems := _same_special(name, found, torch32):
+        return problems
+    finite = np.isfinite(torch32) & np.isfinite(torch64)
+    ours, theirs = (np.abs(a[finite] - torch64[finite]).max(initial=0.0) for a in (found, torch32))
+    scale = np.abs(torch64[finite]).max(initial=0.0)
+    if ours <= FLOAT32_FACTOR * theirs + FLOAT32_FLOOR * scale:
+        return []
+    return [f"{name}: rounding {ours:.3g}, PyTorch's own is {theirs:.3g} at scale {scale:.3g}"]
+
+
+# ------------------------------------------------------------------------------------------------- running both sides
+
+
+def _as_tuple(outputs: Any) -> tuple[Any, ...]:
+    return tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
+
+
+def _count(case: Case, arguments: Arrays) -> int:
+    if case.differentiable is not None:
+        return case.differentiable
+    kinds = [array.dtype.kind for array in arguments]
+    return next((i for i, kind in enumerate(kinds) if kind != "f"), len(kinds))
+
+
+def to_torch(array: np.ndarray, dtype: Any) -> Any:
+    tensor = torch.from_numpy(array.copy())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def to_jax(array: np.ndarray, dtype: Any) -> jax.Array:
+    if array.dtype.kind == "f":
+        array = array.astype(dtype)
+    elif array.dtype.kind == "i" and not jax.config.jax_enable_x64:
+        array = array.astype(np.int32)
+    return jax.numpy.asarray(array)
+
+
+def torch_side(case: Case, number: int, dtype: Any) -> tuple[Arrays, Arrays, Arrays]:
+    """Return outputs, gradients and the cotangents that gave them."""
+    arguments = case.arguments(number)
+    tensors = [to_torch(array, dtype) for array in arguments]
+    leaves = [tensor.requires_grad_() for tensor in tensors[: _count(case, arguments)]]
+    outputs = _as_tuple(case.torch_fn(*tensors))
+    floating = [output for output in outputs if output.is_floating_point()]
+    rng = generator(case.id + " cotangents", number)
+    cotangents = tuple(rounded(0.3 + rng.standard_normal(tuple(output.shape))) for output in floating)
+    grads: tuple[Any, ...] = ()
+    if leaves:
+        grads = torch.autograd.grad(floating, leaves, [torch.from_numpy(c).to(dtype) for c in cotangents])
+    return tuple(o.detach().numpy() for o in outputs), tuple(g.numpy() for g in grads), cotangents
+
+
+def jax_runner(case: Case, dtype: Any) -> Callable[[int, Arrays], tuple[Arrays, Arrays]]:
+    """Return a function of draw and cotangents that gives outputs and gradients; it compiles once."""
+    count = _count(case, case.arguments(0))
+
+    def run(leaves: tuple[Any, ...], others: tuple[Any, ...], cotangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        def function(*leaves: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            outputs = _as_tuple(case.jax_fn(*leaves, *others))
+            floating = tuple(o for o in outputs if jax.numpy.issubdtype(o.dtype, jax.numpy.floating))
+            return floating, outputs
+
+        if not leaves:
+            return function()[1], ()
+        _, pullback, outputs = jax.vjp(function, *leaves, has_aux=True)
+        return outputs, pullback(cotangents)
+
+    compiled = jax.jit(run)
+
+    def call(number: int, cotangents: Arrays) -> tuple[Arrays, Arrays]:
+        arrays = tuple(to_jax(array, dtype) for array in case.arguments(number))
+        outputs, grads = compiled(arrays[:count], arrays[count:], tuple(to_jax(c, dtype) for c in cotangents))
+        return tuple(map(np.asarray, outputs)), tuple(map(np.asarray, grads))
+
+    return call
+
+
+def _shape_findings(case: Case, dtype: Any, outputs: Arrays) -> list[str]:
+    """Compare the outputs' shapes before anything is run: a wrong one has no cotangents."""
+    arrays = [to_jax(array, dtype) for array in case.arguments(0)]
+    shapes = [o.shape for o in _as_tuple(jax.eval_shape(lambda *a: case.jax_fn(*a), *arrays))]
+    wanted = [o.shape for o in outputs]
+    return [] if shapes == wanted else [f"{case.id}: shapes {shapes}, PyTorch's are {wanted}"]
+
+
+def case_findings(case: Case, dtype: str) -> list[str]:
+    """Return everything in which JAX differs from PyTorch: shapes, dtypes, values, gradients."""
+    single = dtype == "float32"
+    with jax.enable_x64(not single):
+        exact = [torch_side(case, number, torch.float64) for number in range(DRAWS)]
+        if problems := _shape_findings(case, dtype, exact[0][0]):
+            return problems
+        run = jax_runner(case, dtype)
+        found = [run(number, exact[number][2]) for number in range(DRAWS)]
+        rough = [torch_side(case, number, torch.float32) for number in range(DRAWS)] if single else exact
+    problems = []
+    for part, word in enumerate(("output", "gradient")):
+        for index in range(len(exact[0][part])):
+            name = f"{case.id}: {word} {index}"
+            ours, theirs, truth = (np.stack([draw[part][index] for draw in side]) for side in (found, rough, exact))
+            problems += findings32(name, ours, theirs, truth) if single else findings64(name, ours, truth)
+    return problems
+
+
+def assert_same(case: Case, dtype: str) -> None:
+    if findings := case_findings(case, dtype):
+        pytest.fail("\n".join(findings), pytrace=False)
+
+
+def table(cases: Sequence[Case]) -> pytest.MarkDecorator:
+    """Parametrise a test over cases."""
+    return pytest.mark.parametrize("case", cases, ids=[case.id for case in cases])
+
+
+both_dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
