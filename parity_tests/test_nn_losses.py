@@ -36,11 +36,21 @@ def weighted(
 
 # --------------------------------------------------------------------------------------------------- squared error
 
+def weighted_pair(shape: tuple[int, ...], weight: bool) -> Draw:
+    """Draw inputs and targets, and weights above zero (where they cancel, a weighted mean only amplifies rounding)."""
+
+    def draw(rng: np.random.Generator) -> Arrays:
+        x, y = normal(shape, shape)(rng)
+        return (x, y, rng.uniform(0.3, 2.0, shape)) if weight else (x, y)
+
+    return draw
+
+
 MSE = [
     Case(
         f"{shape}{'-weight' * weight}",
         **weighted("mse_loss", weight),
-        draw=normal(*[shape] * (3 if weight else 2)),
+        draw=weighted_pair(shape, weight),
     )
     for shape, weight in itertools.product([(5, 3), (), (2, 3, 4, 5)], (False, True))
 ]
@@ -245,7 +255,7 @@ MASKED = []
 for weight in (False, True):
     suffix = "-weight" * weight
     MASKED += [
-        masked(f"mse{suffix}", "mse_loss", normal(*[(7, 3)] * (2 + weight)), 2 + weight),
+        masked(f"mse{suffix}", "mse_loss", weighted_pair((7, 3), weight), 2 + weight),
         masked(f"bce{suffix}", "binary_cross_entropy", probabilities((7, 2), weight), 2),
         masked(f"nll{suffix}", "nll_loss", classes((7, CLASSES, 3), weight, 0.3), 1),
         masked(f"soft{suffix}", "cross_entropy", soft((7, CLASSES), weight), 2),

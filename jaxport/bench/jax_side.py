@@ -85,7 +85,8 @@ class JaxSide:
         def body(carry: Any, step_and_masks: Any) -> Any:
             step, step_masks = step_and_masks
             batch = engine.Batch(*(lax.dynamic_index_in_dim(a, step % distinct, 0, False) for a in batches[:2]))
-            state, totals, loss = self._step(*carry, batch, step_masks)
+            state, totals = carry
+            state, totals, loss = self._step(state, totals, batch, step_masks)
             return (state, totals), loss
 
         (state, totals), losses = lax.scan(body, (state, totals), (jnp.arange(self.steps), masks))

@@ -17,7 +17,7 @@ CHAOS = 1e-3
 
 @dataclass(frozen=True)
 class Reference:
-    """The losses of the same steps in PyTorch: in float64 (the truth), and in float32, whose rounding is the yardstick."""
+    """PyTorch's losses of the same steps: in float64 (the truth), and in float32, whose rounding is the yardstick."""
 
     truth: Sequence[float]
     eager: Sequence[float]

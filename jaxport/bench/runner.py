@@ -106,7 +106,7 @@ def _measure_port(port: str, plan: _Plan) -> list[Row]:
             size = worker.ask({"do": "prepare", "steps": plan.steps}, PREPARE_TIMEOUT_S)
         reference, problem = _reference(port, folder, plan)
         with ExitStack() as stack:
-            measurements = [m for m in _measure(port, folder, plan, stack)]
+            measurements = list(_measure(port, folder, plan, stack))
     if problem is not None:
         measurements = [Measurement(m.framework, m.ms, (), m.facts, m.error or problem) for m in measurements]
     return judge(port, size["steps"], size["batch"], measurements, reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 import torch
@@ -11,16 +12,16 @@ import torch
 from jaxport.errors import JaxportError
 from jaxport.port import Port
 
-from .inputs import Inputs
 from .cores import available_cores
+from .inputs import Inputs
 from .rows import Reference, disagreement
 from .torch_side import TorchSide, Variant, is_convolutional, reference_model
 
 # A step of less than this is tried with one thread too: handing work to threads may cost more than it saves.
 _SMALL_MS = 20.0
-# One alternative is judged by the fastest of several passes of about this long.
-_TRIAL_S = 0.3
-_TRIALS = 3
+# Two alternatives are judged by the medians of so many short passes in turns, each of about this long.
+_TRIAL_S = 0.1
+_TRIALS = 5
 
 
 class TorchBest:
@@ -45,7 +46,8 @@ class TorchBest:
         if framework == "torch-channels-last" and not self.convolutional:
             raise JaxportError("no convolution: channels_last would change nothing")
         self.discarded: dict[str, float] = {}
-        self.side, self.ms = self._first(framework)
+        self.side = self._first(framework)
+        self.ms = _trial_ms(self.side)[0]
         self.compile_s = self.side.first_step_s - self.ms / 1000
         self._search(framework)
         if self.side.variant.compiled:  # compiled anew, as nothing else had been: variants share what is compiled
@@ -71,13 +73,14 @@ class TorchBest:
         """Train from the initial weights; return the seconds of the steps alone, and the losses."""
         return self.side.one_pass()
 
-    def _first(self, framework: str) -> tuple[TorchSide, float]:
+    def _first(self, framework: str) -> TorchSide:
         compiled = framework == "torch-compile"
         if compiled:  # starting the compiler is no part of compiling
             torch.compile(lambda x: x + 1)(torch.ones(2))
         threads = torch.get_num_threads() if torch.cuda.is_available() else available_cores()
-        side = TorchSide(self.port, self.inputs, Variant(threads, "plain", framework == "torch-channels-last", compiled))
-        return side, _trial_ms(side)
+        return TorchSide(
+            self.port, self.inputs, Variant(threads, "plain", framework == "torch-channels-last", compiled)
+        )
 
     def _search(self, framework: str) -> None:
         """Change one thing at a time, and keep what is faster."""
@@ -91,9 +94,9 @@ class TorchBest:
     def _try(self, variant: Variant) -> None:
         try:
             side = TorchSide(self.port, self.inputs, variant)
-            ms = _trial_ms(side)
         except (RuntimeError, TypeError, ValueError):  # an option that this optimiser or device does not have
             return
+        self.ms, ms = _trial_ms(self.side, side)
         if ms < self.ms and disagreement(side.one_pass()[1], self.reference):
             text = f"{variant.optimizer} optimiser with {variant.threads} thread{'s'[: variant.threads > 1]}"
             self.discarded[text] = ms
@@ -114,9 +117,14 @@ def _changes(framework: str, convolutional: bool, cores: int) -> Iterator[dict[s
     yield from threads
 
 
-def _trial_ms(side: TorchSide) -> float:
-    """Return milliseconds per step of the fastest of a few short passes."""
-    steps = min(2, side.steps)
-    seconds = side.one_pass(steps)[0]
-    steps = max(1, min(side.steps, math.ceil(_TRIAL_S / (seconds / steps))))
-    return min(side.one_pass(steps)[0] for _ in range(_TRIALS)) / steps * 1000
+def _trial_ms(*sides: TorchSide) -> list[float]:
+    """Return milliseconds per step of each side, medians over short passes that take turns."""
+    limits = [_trial_steps(side) for side in sides]
+    turns = [[side.one_pass(n)[0] / n for side, n in zip(sides, limits, strict=True)] for _ in range(_TRIALS)]
+    return [1000 * median(times) for times in zip(*turns, strict=True)]
+
+
+def _trial_steps(side: TorchSide) -> int:
+    few = min(3, side.steps)
+    side.one_pass(few)  # the first passes of a new side are slower
+    return max(1, min(side.steps, math.ceil(_TRIAL_S * few / side.one_pass(few)[0])))

@@ -42,6 +42,8 @@ class Variant(NamedTuple):
 class _Replay(torch.nn.Module):
     """Stands where a dropout layer stood: a product with the step's mask / (1 - p)."""
 
+    scale: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("scale", torch.ones(()), persistent=False)

@@ -150,7 +150,9 @@ def evaluate(
 def _batches(name: str, data: tuple[Any, Any], size: int | None, shuffle: bool) -> Batches:
     examples = len(data[0])
     if examples == 0 or examples != len(data[1]):
-        raise UsageError(f"{name}: x and y must have the same number of rows, at least 1; got {examples}, {len(data[1])}")
+        raise UsageError(
+            f"{name}: x and y must have the same number of rows, at least 1; got {examples}, {len(data[1])}"
+        )
     if size is not None and size < 1:
         raise UsageError(f"batch_size must be at least 1, got {size}")
     return Batches(examples, examples if size is None else min(size, examples), shuffle)

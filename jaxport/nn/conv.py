@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from . import init
 from .checks import int_pair, positive_int, same_dtype
+from .conv_cpu import Pair, conv2d_cpu
 from .module import Module, Parameter, fresh_rngs
 from .precision import product_precision
 
@@ -20,20 +21,19 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 _PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def _pad_amounts(
-    padding: Padding, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
+def _pad_amounts(padding: Padding, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
     """Return (before, after) for each spatial axis; 'same' puts the odd one after, as PyTorch does."""
     if padding == "valid":
-        return ((0, 0),) * len(kernel)
+        return (0, 0), (0, 0)
     if padding == "same":
         if any(s != 1 for s in stride):
             raise ValueError(f"conv2d: padding='same' needs stride 1, got stride {stride}")
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return tuple((total // 2, total - total // 2) for total in totals)
+        height, width = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+        return (height // 2, height - height // 2), (width // 2, width - width // 2)
     if isinstance(padding, str):
         raise ValueError(f"conv2d: padding must be an integer, a pair, 'same' or 'valid', got {padding!r}")
-    return tuple((p, p) for p in int_pair("conv2d", "padding", padding, 0))
+    height, width = int_pair("conv2d", "padding", padding, 0)
+    return (height, height), (width, width)
 
 
 def _check_shapes(input: jax.Array, weight: jax.Array, bias: jax.Array | None, groups: int) -> None:
@@ -90,7 +90,7 @@ def conv2d(
     _check_shapes(input, weight, bias, groups)
     strides = int_pair("conv2d", "stride", stride, 1)
     dilations = int_pair("conv2d", "dilation", dilation, 1)
-    kernel = weight.shape[2:]
+    kernel = (weight.shape[2], weight.shape[3])
     pads = _pad_amounts(padding, kernel, strides, dilations)
     for size, k, d, (before, after) in zip(input.shape[-2:], kernel, dilations, pads, strict=True):
         if size + before + after < d * (k - 1) + 1:
@@ -100,6 +100,8 @@ def conv2d(
             )
     if input.ndim == 3:
         return conv2d(input[None], weight, bias, strides, padding, dilations, groups)[0]
+    if _canonical_on_cpu(input, groups):
+        return conv2d_cpu(input, weight, bias, strides, pads, dilations)
     output = lax.conv_general_dilated(
         input,
         weight,
@@ -111,6 +113,12 @@ def conv2d(
         precision=product_precision(),
     )
     return output if bias is None else output + bias[None, :, None, None]
+
+
+def _canonical_on_cpu(input: jax.Array, groups: int) -> bool:
+    """Whether the CPU's fast formulation applies: no groups, no empty batch, no mesh with axes of explicit type."""
+    on_cpu = jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().empty
+    return on_cpu and groups == 1 and 0 not in input.shape and jnp.issubdtype(input.dtype, jnp.floating)
 
 
 class Conv2d(Module):

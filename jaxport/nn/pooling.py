@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from .checks import int_pair
 from .module import Module
@@ -14,21 +17,121 @@ from .module import Module
 Pair = int | tuple[int, int]
 
 
-def _first_max(
-    candidates: list[jax.Array], indices: list[jax.Array] | None = None
-) -> tuple[jax.Array, jax.Array | None]:
-    """Return the elementwise maximum of `candidates`, and the entry of `indices` that belongs to it.
+class _Windows(NamedTuple):
+    """The static part of a pooling: where the windows lie on the two axes that begin at `axis`."""
 
-    The first of equal candidates wins and receives the whole gradient, as in PyTorch (``jnp.maximum`` would split it);
-    a NaN wins over everything.
+    axis: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    size: tuple[int, int]
+    output: tuple[int, int]
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the windows lie side by side inside the input."""
+        return (
+            self.stride == self.kernel
+            and self.padding == (0, 0)
+            and self.dilation == (1, 1)
+            and all(out * k <= n for out, k, n in zip(self.output, self.kernel, self.size, strict=True))
+        )
+
+    def pads(self) -> list[tuple[int, int]]:
+        """Return (before, after) of each axis, so that the last window fits."""
+        axes = zip(self.size, self.output, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        return [(p, max(0, (out - 1) * s + d * (k - 1) + 1 - n - p)) for n, out, k, s, p, d in axes]
+
+    def views(self, array: Any, fill: float | bool) -> list[Any]:
+        """Return one strided slice of the padded array for each kernel position, in row-major order."""
+        pads = [(0, 0)] * array.ndim
+        pads[self.axis : self.axis + 2] = self.pads()
+        if any(map(any, pads)):
+            pad = np.pad if isinstance(array, np.ndarray) else jnp.pad
+            array = pad(array, pads, constant_values=fill)
+        return [array[self._slices(position)] for position in product(*map(range, self.kernel))]
+
+    def _slices(self, position: tuple[int, ...]) -> tuple[slice, ...]:
+        axes = zip(position, self.dilation, self.output, self.stride, strict=True)
+        inner = [slice(u * d, u * d + (out - 1) * s + 1, s) for u, d, out, s in axes]
+        return (*(slice(None),) * self.axis, *inner)
+
+    def blocks(self, array: jax.Array) -> jax.Array:
+        """Return a tiled input with each of the two axes split into (windows, kernel)."""
+        ends = [out * k for out, k in zip(self.output, self.kernel, strict=True)]
+        lead, tail = array.shape[: self.axis], array.shape[self.axis + 2 :]
+        cropped = array[(*(slice(None),) * self.axis, slice(ends[0]), slice(ends[1]))]
+        return cropped.reshape(*lead, self.output[0], self.kernel[0], self.output[1], self.kernel[1], *tail)
+
+
+def _first_max(views: list[jax.Array], inside: list[np.ndarray] | None) -> tuple[jax.Array, jax.Array]:
+    """Return the elementwise maximum, and the number of the view that it is taken from.
+
+    Of equal elements the first counts, a NaN wins over everything, and padding is never chosen (`inside` says where
+    each view is inside the input; None everywhere).
     """
-    best, index = candidates[0], None if indices is None else indices[0]
-    for number, candidate in enumerate(candidates[1:], 1):
-        better = (candidate > best) | (candidate != candidate)
-        best = jnp.where(better, candidate, best)
-        if indices is not None:
-            index = jnp.where(better, indices[number], index)
+    best, index = views[0], jnp.zeros(views[0].shape, jnp.uint8 if len(views) <= 256 else jnp.int32)
+    for number, view in enumerate(views[1:], 1):
+        better = (view > best) | (view != view)
+        if inside is not None:
+            better = better | jnp.asarray(~np.any(inside[:number], axis=0) & inside[number])
+        best = jnp.where(better, view, best)
+        index = jnp.where(better, jnp.asarray(number, index.dtype), index)
     return best, index
+
+
+def _max_and_index(x: jax.Array, windows: _Windows) -> tuple[jax.Array, jax.Array]:
+    if windows.tiled:
+        blocks, lead = windows.blocks(x), (slice(None),) * windows.axis
+        views = [blocks[(*lead, slice(None), u, slice(None), v)] for u, v in product(*map(range, windows.kernel))]
+        return _first_max(views, None)
+    shape = [1] * x.ndim
+    shape[windows.axis : windows.axis + 2] = windows.size
+    inside = windows.views(np.ones(shape, bool), False) if any(map(any, windows.pads())) else None
+    return _first_max(windows.views(x, _lowest(x.dtype)), inside)
+
+
+def _lowest(dtype: Any) -> float:
+    return -np.inf if jnp.issubdtype(dtype, jnp.floating) else int(jnp.iinfo(dtype).min)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _max_pool(x: jax.Array, windows: _Windows) -> jax.Array:
+    return _max_and_index(x, windows)[0]
+
+
+@_max_pool.defjvp
+def _max_pool_jvp(
+    windows: _Windows, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """The tangent of each maximum is that of the element it was taken from: a selection, and so is its transpose."""
+    (x,), (dx,) = primals, tangents
+    best, index = _max_and_index(x, windows)
+    if not windows.tiled:
+        views = windows.views(dx, 0)
+        chosen = [jnp.where(index == n, view, jnp.zeros_like(view)) for n, view in enumerate(views)]
+        return best, functools.reduce(jnp.add, chosen)
+    axis = windows.axis
+    numbers = np.arange(np.prod(windows.kernel)).reshape(windows.kernel)
+    spread = jnp.expand_dims(index, (axis + 1, axis + 3))
+    shape = [1] * spread.ndim
+    shape[axis + 1], shape[axis + 3] = windows.kernel
+    blocks = windows.blocks(dx)
+    chosen = jnp.where(spread == jnp.asarray(numbers.reshape(shape), index.dtype), blocks, jnp.zeros_like(blocks))
+    return best, chosen.sum((axis + 1, axis + 3))
+
+
+def _positions(index: jax.Array, windows: _Windows) -> jax.Array:
+    """Return the indices into H·W of (…, P, Q) view numbers."""
+    number = index.astype(jnp.int32)
+    offsets = (number // windows.kernel[1], number % windows.kernel[1])
+    places = []
+    for axis, offset in enumerate(offsets, index.ndim - 2):
+        i = axis - index.ndim + 2
+        start = lax.broadcasted_iota(jnp.int32, index.shape, axis) * windows.stride[i] - windows.padding[i]
+        places.append(start + offset * windows.dilation[i])
+    return places[0] * windows.size[1] + places[1]
 
 
 def _output_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
@@ -38,6 +141,11 @@ def _output_size(size: int, kernel: int, stride: int, padding: int, dilation: in
     if ceil_mode and (windows - 1) * stride >= size + padding:
         windows -= 1
     return windows
+
+
+def _channels_last(input: jax.Array) -> bool:
+    """Whether to pool with the channels innermost, where the CPU works on them in parallel."""
+    return input.ndim == 4 and jax.default_backend() == "cpu"
 
 
 def max_pool2d(
@@ -60,11 +168,11 @@ def max_pool2d(
         padding: at most half the kernel.
         dilation: step between the elements of a window.
         ceil_mode: whether a last, partly covered window counts.
-        return_indices: whether to return also where each maximum was, as an index into H·W.
+        return_indices: whether to return also where each maximum was, as an int32 index into H·W.
 
     Returns:
         (N, C, H', W'), H' = ⌊(H + 2p - d(k - 1) - 1) / s⌋ + 1 (⌈…⌉ with `ceil_mode`), and the indices if asked for. Of
-        equal elements the first in row-major order counts and receives the gradient.
+        equal elements the first in row-major order counts and receives the whole gradient, as in PyTorch.
 
     Raises:
         ValueError: options that do not fit, or an output that would be empty.
@@ -79,61 +187,32 @@ def max_pool2d(
     dilations = int_pair("max_pool2d", "dilation", dilation, 1)
     if any(p > k // 2 for p, k in zip(pads, kernel, strict=True)):
         raise ValueError(f"max_pool2d: padding must be at most half of kernel_size {kernel}, got {pads}")
-    height, width = input.shape[-2:]
-    geometry = zip((height, width), kernel, strides, pads, dilations, strict=True)
-    sizes = tuple(_output_size(n, k, s, p, d, ceil_mode) for n, k, s, p, d in geometry)
-    if min(sizes) < 1:
+    size = (input.shape[-2], input.shape[-1])
+    geometry = zip(size, kernel, strides, pads, dilations, strict=True)
+    out_h, out_w = (_output_size(n, k, s, p, d, ceil_mode) for n, k, s, p, d in geometry)
+    if min(out_h, out_w) < 1:
         raise ValueError(f"max_pool2d: input {input.shape} is too small for kernel_size {kernel}")
-    padded = _pad_lowest(input, sizes, kernel, strides, pads, dilations)
-    candidates = _windows(padded, sizes, kernel, strides, dilations)
-    if not return_indices:
-        return _first_max(candidates)[0]
-    positions = jnp.arange(height * width, dtype=jnp.int32).reshape(height, width)
-    grid = _pad_lowest(positions, sizes, kernel, strides, pads, dilations)
-    return _first_max(candidates, _windows(grid, sizes, kernel, strides, dilations))
+    channels_last = _channels_last(input) and not return_indices
+    axis = 1 if channels_last else input.ndim - 2
+    windows = _Windows(axis, kernel, strides, pads, dilations, size, (out_h, out_w))
+    if channels_last:
+        return _max_pool(input.transpose(0, 2, 3, 1), windows).transpose(0, 3, 1, 2)
+    best = _max_pool(input, windows)
+    return (best, _positions(_max_and_index(input, windows)[1], windows)) if return_indices else best
 
 
-def _pad_lowest(
-    array: jax.Array,
-    sizes: tuple[int, ...],
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    pads: tuple[int, int],
-    dilations: tuple[int, int],
-) -> jax.Array:
-    """Pad the last two axes with the dtype's lowest value to what the windows touch."""
-    widths = [(0, 0)] * (array.ndim - 2)
-    for n, out, k, s, p, d in zip(array.shape[-2:], sizes, kernel, strides, pads, dilations, strict=True):
-        reach = (out - 1) * s + d * (k - 1) + 1
-        widths.append((p, max(0, reach - n - p)))
-    if not any(before or after for before, after in widths):
-        return array
-    lowest = -jnp.inf if jnp.issubdtype(array.dtype, jnp.floating) else jnp.iinfo(array.dtype).min
-    return jnp.pad(array, widths, constant_values=lowest)
+@jax.custom_jvp
+def _max_last(x: jax.Array) -> jax.Array:
+    return x.max(-1)
 
 
-def _windows(
-    array: jax.Array, sizes: tuple[int, ...], kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]
-) -> list[jax.Array]:
-    """Return one strided slice for each kernel position, in row-major order: kH·kW arrays (…, H', W')."""
-    slices = []
-    for offsets in product(*(range(k) for k in kernel)):
-        starts = [u * d for u, d in zip(offsets, dilations, strict=True)]
-        rows, columns = (
-            slice(start, start + (out - 1) * s + 1, s) for start, out, s in zip(starts, sizes, strides, strict=True)
-        )
-        slices.append(array[..., rows, columns])
-    return slices
-
-
-def _global_max(input: jax.Array, return_indices: bool) -> Any:
-    """Maximum over the last two axes, kept as 1×1; the first of equal elements receives the gradient."""
-    flat = input.reshape((*input.shape[:-2], -1))
-    index = jnp.argmax(flat, axis=-1, keepdims=True)
-    # A masked sum rather than a gather: its gradient is elementwise too.
-    chosen = jnp.arange(flat.shape[-1], dtype=index.dtype) == index
-    best = jnp.where(chosen, flat, jnp.zeros_like(flat)).sum(axis=-1, keepdims=True)[..., None]
-    return (best, index.astype(jnp.int32)[..., None]) if return_indices else best
+@_max_last.defjvp
+def _max_last_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """The tangent of the first maximum, as a masked sum: its transpose is elementwise, where a gather's is a scatter."""
+    (x,), (dx,) = primals, tangents
+    index = jnp.argmax(x, axis=-1, keepdims=True)
+    chosen = lax.broadcasted_iota(index.dtype, x.shape, x.ndim - 1) == index
+    return x.max(-1), jnp.where(chosen, dx, jnp.zeros_like(dx)).sum(-1)
 
 
 def adaptive_max_pool2d(input: jax.Array, output_size: Any, return_indices: bool = False) -> Any:
@@ -144,7 +223,7 @@ def adaptive_max_pool2d(input: jax.Array, output_size: Any, return_indices: bool
     Args:
         input: (N, C, H, W) or (C, H, W).
         output_size: an integer or (H', W'); None for an axis keeps its length.
-        return_indices: whether to return also where each maximum was, as an index into H·W.
+        return_indices: whether to return also where each maximum was, as an int32 index into H·W.
 
     Returns:
         (N, C, H', W'), and the indices if asked for. Of equal elements the first in row-major order counts.
@@ -157,21 +236,23 @@ def adaptive_max_pool2d(input: jax.Array, output_size: Any, return_indices: bool
     if input.ndim not in (3, 4):
         raise ValueError(f"adaptive_max_pool2d: input must be (N, C, H, W) or (C, H, W), got shape {input.shape}")
     height, width = input.shape[-2:]
-    wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    filled = tuple(n if o is None else o for n, o in zip((height, width), wanted, strict=True))
-    out_h, out_w = int_pair("adaptive_max_pool2d", "output_size", filled, 1)
-    if (out_h, out_w) == (1, 1):
-        return _global_max(input, return_indices)
+    wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size, output_size)
+    if len(wanted) == 2:
+        wanted = tuple(n if o is None else o for n, o in zip((height, width), wanted, strict=True))
+    out_h, out_w = int_pair("adaptive_max_pool2d", "output_size", wanted, 1)
+    if height % out_h == 0 and width % out_w == 0 and (out_h, out_w) != (1, 1):
+        return max_pool2d(input, (height // out_h, width // out_w), return_indices=return_indices)
     best, indices = [], []
     for i, j in product(range(out_h), range(out_w)):
         top, bottom = i * height // out_h, -(-(i + 1) * height // out_h)
         left, right = j * width // out_w, -(-(j + 1) * width // out_w)
-        value, index = _global_max(input[..., top:bottom, left:right], True)
-        best.append(value)
-        indices.append((top + index // (right - left)) * width + left + index % (right - left))
+        window = input[..., top:bottom, left:right].reshape(*input.shape[:-2], -1)
+        best.append(_max_last(window))
+        inner = jnp.argmax(window, axis=-1).astype(jnp.int32)
+        indices.append((top + inner // (right - left)) * width + left + inner % (right - left))
     shape = (*input.shape[:-2], out_h, out_w)
-    values = jnp.concatenate(best, axis=-1).reshape(shape)
-    return (values, jnp.concatenate(indices, axis=-1).reshape(shape)) if return_indices else values
+    values = jnp.stack(best, axis=-1).reshape(shape)
+    return (values, jnp.stack(indices, axis=-1).reshape(shape)) if return_indices else values
 
 
 class MaxPool2d(Module):

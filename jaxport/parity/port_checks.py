@@ -82,9 +82,7 @@ def _check_pass(port: Port, weights: Arrays, wide: Arrays, example: Example, tra
         mine, single = getattr(ours64, kind), getattr(ours32, kind)
         if kind != "buffers" or true or mine:
             checks.append(same_keys(port.name, name, mine, true))
-        checks += [
-            compare64(port.name, _label(name, key), mine[key], true[key]) for key in true.keys() & mine.keys()
-        ]
+        checks += [compare64(port.name, _label(name, key), mine[key], true[key]) for key in true.keys() & mine.keys()]
         checks += [
             compare32(port.name, _label(name, key), single[key], [getattr(r, kind)[key] for r in rounded], true[key])
             for key in true.keys() & single.keys()

@@ -1,0 +1,302 @@
+"""The benchmark without PyTorch: the gate, the ratios, the workers' protocol, the tables. Nothing depends on timing."""
+
+import dataclasses
+import importlib.util
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from jaxport import bench, ports
+from jaxport.bench import runner
+from jaxport.bench.inputs import dropout_calls, load_inputs, make_inputs, save_inputs
+from jaxport.bench.process import Worker, WorkerError, environment
+from jaxport.errors import JaxportError, UsageError
+
+TRUTH = [2.0, 1.0, 0.5]
+REFERENCE = bench.Reference(truth=TRUTH, eager=[2.0, 1.0 + 1e-6, 0.5])
+
+# Losses, and what the gate says of them (None: they are PyTorch's). Allowed: 4 · 1e-6 + 1e-7 · 2.
+GATE = {
+    "the truth": (TRUTH, None),
+    "PyTorch's own": (REFERENCE.eager, None),
+    "just inside": ([2.0, 1.0, 0.5 + 4.1e-6], None),
+    "just outside": ([2.0, 1.0, 0.5 - 4.3e-6], r"differ: 0\.4999957 and PyTorch's 0\.5 at step 3"),
+    "half a loss": ([1.0, 0.5, 0.25], "differ: 1 and PyTorch's 2 at step 1"),
+    "a NaN": ([2.0, math.nan, 0.5], "not finite: nan and PyTorch's 1.000001 at step 2"),
+    "one missing": ([2.0, 1.0], "2 losses came back"),
+}
+
+
+@pytest.mark.parametrize("name", GATE)
+def test_gate(name):
+    losses, expected = GATE[name]
+    found = bench.disagreement(losses, REFERENCE)
+    assert found is None if expected is None else re.search(expected, found or "") is not None
+
+
+def test_gate_refuses_chaos():
+    chaotic = bench.Reference([1.0, 1.0], [1.0, 1.01])
+    assert "too chaotic" in (bench.disagreement([1.0, 1.0], chaotic) or "")
+
+
+def measured(framework: str, *ms: float, losses=TRUTH, error: str | None = None) -> bench.Measurement:
+    return bench.Measurement(framework, ms, [losses] * len(ms), {"compile_s": 0.5, "device": "cpu, 2 threads"}, error)
+
+
+def test_ratio_is_to_the_best_torch_by_medians():
+    measurements = [measured("jax", 9.0, 2.0, 1.0), measured("torch", 8.0, 6.0, 7.0), measured("torch-compile", 4.0)]
+    rows = bench.judge("digits", 3, 32, measurements, REFERENCE)
+    assert [row.ms_per_step for row in rows] == [2.0, 7.0, 4.0]
+    assert [row.ratio_to_best_torch for row in rows] == [2.0, 4.0 / 7.0, 1.0]
+    assert [row.min_ms for row in rows] == [1.0, 6.0, 4.0]
+    assert [row.rounds for row in rows] == [3, 3, 1]
+    assert all(row.reason is None and row.compile_s == 0.5 for row in rows)
+
+
+def test_refused_rows_have_no_ratio_and_are_not_the_best():
+    wrong = [2.0, 1.0, 0.6]
+    measurements = [
+        measured("jax", 2.0, losses=wrong),
+        measured("torch", 6.0),
+        measured("torch-compile", 1.0, losses=wrong),
+    ]
+    jax, torch, compiled = bench.judge("digits", 3, 32, measurements, REFERENCE)
+    assert (jax.ratio_to_best_torch, torch.ratio_to_best_torch, compiled.ratio_to_best_torch) == (None, 1.0, None)
+    assert "0.6 and PyTorch's 0.5" in jax.reason
+    assert jax.ms_per_step == 2.0
+
+
+def test_one_wrong_round_is_enough_to_refuse():
+    twice = bench.Measurement("jax", [1.0, 1.0], [TRUTH, [2.0, 1.0, 0.6]])
+    row, _ = bench.judge("digits", 3, 32, [twice, measured("torch", 1.0)], REFERENCE)
+    assert row.ratio_to_best_torch is None
+
+
+@pytest.mark.parametrize(
+    ("others", "reference"),
+    [((), None), ((measured("torch", error="it died"),), REFERENCE)],
+    ids=["none asked for", "none survived"],
+)
+def test_no_torch_no_ratio(others, reference):
+    row, *_ = bench.judge("digits", 3, 32, [measured("jax", 1.0), *others], reference)
+    assert row.ratio_to_best_torch is None
+    assert row.reason == "no PyTorch side to compare with"
+
+
+def rows() -> list[bench.Row]:
+    failed = measured("torch-channels-last", error="no [bold]|convolution")
+    return bench.judge("digits", 3, 32, [measured("jax", 0.5), measured("torch", 1.0), failed], REFERENCE)
+
+
+def test_markdown():
+    lines = bench.to_markdown(rows()).splitlines()
+    assert lines[1] == "| --- | --- | ---: | ---: | ---: | ---: | --- |"
+    assert lines[2] == "| digits | jax | 0.5 | 2.00 | 0.50 | 32 | cpu, 2 threads |"
+    assert lines[4] == "| digits | torch-channels-last | – | – | 0.50 | 32 | cpu, 2 threads; no [bold]\\|convolution |"
+
+
+def test_table_shows_every_row_and_takes_no_markup_from_them():
+    console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    with console.file:
+        console.print(bench.table(rows()))
+    text = console.export_text()
+    assert all(word in text for word in ("jax", "torch-channels-last", "no [bold]|convolution", "2.00"))
+
+
+def test_rows_are_json():
+    assert json.loads(json.dumps([dataclasses.asdict(row) for row in rows()]))[0]["ratio_to_best_torch"] == 2.0
+
+
+# ----------------------------------------------------------------------------------------------------------- workers
+
+NOISY = """
+import os, subprocess, sys
+from jaxport.bench.worker import private_output
+answer = private_output()
+print("noise from Python", flush=True)
+os.write(1, b"noise from C\\n")
+subprocess.run(["echo", "noise from a child"])
+for line in sys.stdin:
+    answer({"heard": line.strip()})
+"""
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", code, *arguments]
+
+
+def test_noise_on_standard_output_does_not_reach_the_protocol(tmp_path):
+    with Worker(python(NOISY), environment(tmp_path)) as worker:
+        assert worker.ask({"a": 1}, 60.0) == {"heard": '{"a": 1}'}
+        assert worker.ask({"b": 2}, 60.0) == {"heard": '{"b": 2}'}
+    assert worker._process.returncode == 0
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks processes up in /proc")
+
+FAILURES = {
+    "dies": ("import sys; sys.stdin.readline(); sys.exit('the disk is full')", 60.0, "code 1: the disk is full"),
+    "dies at once": ("", 60.0, "code 0"),
+    "is killed": ("import os; os.kill(os.getpid(), 9)", 60.0, "code -9"),
+    "hangs": ("import time; time.sleep(600)", 0.2, "no answer within 0.2 s"),
+    "says so": ("""print('{"error": "ValueError: no"}', flush=True); input()""", 60.0, "^ValueError: no$"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failing_worker_is_an_error_and_is_gone(name):
+    code, timeout, message = FAILURES[name]
+    with Worker(python(code)) as worker, pytest.raises(WorkerError, match=message):
+        worker.ask({}, timeout)
+    assert worker._process.poll() is not None
+
+
+@needs_proc
+def test_leaving_by_an_exception_kills_what_a_worker_started():
+    code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
+    worker = Worker(python(code))
+    child = int(worker._answers.get(timeout=60) or 0)
+    worker.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert worker._process.poll() is not None
+    assert _ends(child)
+
+
+@needs_proc
+def test_a_worker_ends_when_its_owner_is_killed(tmp_path):
+    owner = (
+        "from jaxport.bench.process import *\nimport os, signal\n"
+        "worker = Worker(worker_command('jax', 'digits', '.'), environment('.'))\n"
+        "print(worker.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    env = environment(tmp_path)
+    pid = int(subprocess.run(python(owner), env=env, capture_output=True, text=True, cwd=tmp_path).stdout)
+    assert _ends(pid)
+
+
+def _ends(pid: int) -> bool:
+    """Wait until a process is gone."""
+    deadline = time.monotonic() + 60
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    """A zombie that nobody has waited for is dead."""
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# ------------------------------------------------------------------------------------------------------------ inputs
+
+
+@pytest.mark.parametrize("name", ports.names())
+def test_inputs_come_back_as_they_were(name, tmp_path):
+    inputs = make_inputs(ports.get(name), 3)
+    save_inputs(inputs, tmp_path)
+    again = load_inputs(tmp_path)
+    np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(inputs))
+    assert list(again.masks) == list(inputs.masks)
+    assert inputs.x.dtype == np.float32
+    assert inputs.x.shape[1:] == (ports.get(name).batch_size or 5, *ports.get(name).input_shape)
+
+
+def test_masks_have_the_shape_that_the_layer_draws():
+    inputs = make_inputs(ports.get("digits"), 4)
+    assert {path: mask.shape for path, mask in inputs.masks.items()} == {"dropout": (4, 32, 64, 1, 1)}
+    assert 0.85 < inputs.masks["dropout"].mean() < 0.95
+    assert dropout_calls(ports.get("titanic").build(), inputs.x[0, :, 0, 0, :15]) == []
+
+
+# --------------------------------------------------------------------------------------------------------------- run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ["digit"]}, "did you mean 'digits'"),
+        ({"frameworks": ["jax", "caffe"]}, r"'caffe'; those that exist are jax, torch, torch-channels-last"),
+        ({"frameworks": []}, "nothing; those that exist"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"rounds": 0}, "rounds must be at least 1, got 0"),
+    ],
+)
+def test_usage_errors(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        bench.run(**{"names": ["digits"], "frameworks": ["jax"], **arguments})
+
+
+def test_torch_missing_is_said(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(JaxportError, match=r"PyTorch is not installed: pip install 'jaxport\[bench\]'"):
+        bench.run(["digits"])
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Rounds of one pass, and temporary files where a test can look for them."""
+    monkeypatch.setattr(runner, "ROUND_S", 0.0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_jax_alone(quick):
+    told = []
+    (row,) = bench.run(["linreg_matrix"], ["jax"], steps=5, rounds=2, on_progress=told.append)
+    assert (row.port, row.framework, row.steps, row.batch, row.rounds) == ("linreg_matrix", "jax", 5, 5, 2)
+    assert row.ms_per_step > 0
+    assert row.ratio_to_best_torch is None
+    assert row.reason == "no PyTorch side to compare with"
+    assert row.variant == "scan over the steps"
+    assert [progress.done for progress in told] == list(range(told[0].total))
+    assert list(quick.iterdir()) == []
+
+
+def test_a_dead_worker_gives_a_row_with_the_reason(quick, monkeypatch):
+    real = runner.worker_command
+    dead = python("import sys; sys.stdin.readline(); sys.exit('out of memory')")
+    monkeypatch.setattr(runner, "worker_command", lambda role, *rest: dead if role == "jax" else real(role, *rest))
+    (row,) = bench.run(["linreg_matrix"], ["jax"], steps=5, rounds=2)
+    assert (row.ms_per_step, row.ratio_to_best_torch, row.rounds) == (None, None, 0)
+    assert row.reason == "the process ended with code 1: out of memory"
+
+
+def test_an_interrupt_leaves_neither_files_nor_processes(quick, monkeypatch):
+    def interrupt(progress: bench.Progress) -> None:
+        if "round 1" in progress.text:
+            raise KeyboardInterrupt
+
+    started = []
+    monkeypatch.setattr(runner, "Worker", lambda *args: started.append(Worker(*args)) or started[-1])
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(["linreg_matrix"], ["jax"], steps=5, rounds=2, on_progress=interrupt)
+    assert [worker._process.poll() is not None for worker in started] == [True, True]
+    assert list(quick.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------------- benchmarks/
+
+
+def test_the_table_is_put_between_the_markers():
+    spec = importlib.util.spec_from_file_location("run", Path(__file__).parents[1] / "benchmarks" / "run.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = f"before\n{script.BEGIN}\nold\n{script.END}\nafter\n"
+    new = script.section(rows(), "python benchmarks/run.py")
+    assert script.replace_section(text, new, Path("README.md")) == text.replace("old\n", new)
+    assert "`python benchmarks/run.py` on " in new
+    with pytest.raises(UsageError, match=r"README\.md must have"):
+        script.replace_section(f"{script.END} {script.BEGIN}", new, Path("README.md"))
