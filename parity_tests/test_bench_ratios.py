@@ -19,12 +19,16 @@ from jaxport.bench.torch_side import TorchSide, Variant
 from jaxport.port import Port
 
 
+# mnist_cnn is the network of digits with four times the work.
+NAMES = [name for name in ports.names() if name != "mnist_cnn"]
+
+
 def reference(port: Port, inputs: Inputs) -> bench.Reference:
     sides = (TorchSide(port, inputs, Variant(1), dtype) for dtype in (torch.float64, torch.float32))
     return bench.Reference(*(side.one_pass()[1] for side in sides))
 
 
-@pytest.mark.parametrize("name", ports.names())
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "side", ["scan", "steps", Variant(1, "fused"), Variant(2, "foreach", channels_last=True)], ids=str
 )

@@ -38,7 +38,7 @@ class Twin:
 
     def jax(self) -> nn.Module:
         made = getattr(nn, self.name)
-        needs = {"rngs": nnx.Rngs(0)} if "rngs" in inspect.signature(made).parameters else {}
+        needs = {"rngs": nnx.Rngs(0)} if "rngs" in inspect.signature(made.__init__).parameters else {}
         return made(*self.args, **self.kwargs, **needs)
 
 
@@ -207,8 +207,8 @@ def test_nested_model_has_the_names_order_and_repr_of_its_twin():
     for listing in ("named_parameters", "named_buffers", "named_modules", "named_children"):
         assert [name for name, _ in getattr(ours, listing)()] == [name for name, _ in getattr(theirs, listing)()]
         if listing != "named_children":
-            found = [name for name, _ in getattr(ours, listing)("net")]
-            assert found == [name for name, _ in getattr(theirs, listing)("net")]
+            found = [name for name, _ in getattr(ours, listing)(prefix="net")]
+            assert found == [name for name, _ in getattr(theirs, listing)(prefix="net")]
             found = [name for name, _ in getattr(ours, listing)(remove_duplicate=False)]
             assert found == [name for name, _ in getattr(theirs, listing)(remove_duplicate=False)]
     assert repr(ours) == repr(theirs)

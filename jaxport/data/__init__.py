@@ -110,10 +110,10 @@ def _missing(dataset: Dataset, folder: Path) -> list[str]:
 def _not_found(dataset: Dataset, data: str | Path | None) -> str:
     """Say in two lines what was looked for where, and what to do."""
     places = _places(dataset.name, data)
-    target = str(places[0]) if places else f"DIR/{dataset.name} and give DIR as data or in {ENVIRONMENT_VARIABLE}"
+    target = str(places[0]) if places else f"DIR/{dataset.name} and give --data DIR, or set {ENVIRONMENT_VARIABLE}=DIR"
     problem = f"not found in {', '.join(map(str, places))}"
     if not places:
-        problem = f"not found: neither data nor {ENVIRONMENT_VARIABLE} names a folder to look in"
+        problem = f"not found: neither --data (data=) nor ${ENVIRONMENT_VARIABLE} names a folder to look in"
     for place in places:
         if len(missing := _missing(dataset, place)) < len(dataset.files):
             target, problem = str(place), f"incomplete in {place}: missing {', '.join(missing)}"

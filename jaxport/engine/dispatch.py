@@ -26,7 +26,7 @@ def choose_dispatch(backend: str, convolutional: bool) -> Dispatch:
     return "steps" if backend == "cpu" and convolutional else "scan"
 
 
-def compiler_options(backend: str, convolutional: bool) -> dict[str, str]:
+def compiler_options(backend: str, convolutional: bool) -> dict[str, str | bool]:
     """Return XLA options for a program: convolutions on CPUs are five times faster without the YNN fusions."""
     return {"xla_cpu_experimental_ynn_fusion_type": ""} if backend == "cpu" and convolutional else {}
 

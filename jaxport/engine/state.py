@@ -42,7 +42,8 @@ class Totals(NamedTuple):
 
 def split(module: Module) -> tuple[Any, Any, Any]:
     """Return (graphdef, parameters, rest) of a module: its structure and its arrays in two pytrees."""
-    return nnx.split(module, Parameter, ...)
+    graph, params, rest = nnx.split(module, Parameter, ...)
+    return graph, params, rest
 
 
 def create_state(module: Module, optimizer: optax.GradientTransformation) -> TrainState:

@@ -171,7 +171,7 @@ class Conv2d(Module):
         self.kernel_size = int_pair("Conv2d", "kernel_size", kernel_size, 1)
         self.stride = int_pair("Conv2d", "stride", stride, 1)
         self.dilation = int_pair("Conv2d", "dilation", dilation, 1)
-        self.padding = padding if isinstance(padding, str) else int_pair("Conv2d", "padding", padding, 0)
+        self.padding: Padding = padding if isinstance(padding, str) else int_pair("Conv2d", "padding", padding, 0)
         self.padding_mode = padding_mode
         _pad_amounts(self.padding, self.kernel_size, self.stride, self.dilation)
         dtype = jnp.float32 if dtype is None else dtype
@@ -185,7 +185,7 @@ class Conv2d(Module):
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Map (N, in, H, W) to (N, out, H', W')."""
-        padding: Padding = self.padding
+        padding = self.padding
         if self.padding_mode != "zeros":
             pads = _pad_amounts(padding, self.kernel_size, self.stride, self.dilation)
             input = jnp.pad(input, ((0, 0),) * (input.ndim - 2) + pads, mode=_PAD_MODES[self.padding_mode])

@@ -223,7 +223,8 @@ def conv2d_cpu(
     """Cross-correlate (N, C, H, W) with (O, C, kH, kW) and add the bias: (N, O, P, Q)."""
     # XLA removes these transposes between layers.
     x, w = input.transpose(0, 2, 3, 1), weight.transpose(2, 3, 1, 0)
-    geometry = Geometry(x.shape[1:3], w.shape[:2], stride, pads, dilation)
+    size, kernel = (x.shape[1], x.shape[2]), (w.shape[0], w.shape[1])
+    geometry = Geometry(size, kernel, stride, pads, dilation)
     if math.prod(w.shape[:3]) <= _FEW:
         y = _over_copied_windows(x, w, bias, geometry)
     else:

@@ -107,8 +107,8 @@ class Module(nnx.Module):
         """Yield every buffer below this module with its dotted path, in PyTorch's order."""
         return self._named_variables(Buffer, prefix, remove_duplicate)
 
-    def train(self, mode: bool = True, **attributes: Any) -> Self:
-        """Set training mode here and in every module below, and return self; `attributes` are set as NNX's train does."""
+    def train(self, mode: bool = True, **attributes: Any) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Set training mode here and in every module below, and return self; `attributes` as NNX's train sets them."""
         if not isinstance(mode, bool):
             raise ValueError(f"mode must be True or False, got {mode!r}")
         for _, module in nnx.iter_modules(self):
@@ -119,7 +119,7 @@ class Module(nnx.Module):
                 module.set_attributes(**flags, raise_if_not_found=False)
         return self
 
-    def eval(self, **attributes: Any) -> Self:
+    def eval(self, **attributes: Any) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Set evaluation mode here and in every module below, and return self."""
         return self.train(False, **attributes)
 

@@ -208,7 +208,7 @@ def _max_last(x: jax.Array) -> jax.Array:
 
 @_max_last.defjvp
 def _max_last_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """The tangent of the first maximum, as a masked sum: its transpose is elementwise, where a gather's is a scatter."""
+    """The tangent of the first maximum, as a masked sum: its transpose is elementwise, a gather's is a scatter."""
     (x,), (dx,) = primals, tangents
     index = jnp.argmax(x, axis=-1, keepdims=True)
     chosen = lax.broadcasted_iota(index.dtype, x.shape, x.ndim - 1) == index

@@ -10,4 +10,4 @@ def product_precision() -> jax.lax.Precision | None:
     matrices in float32. ``jax.default_matmul_precision("tensorfloat32")``, or the configuration option of that name,
     chooses otherwise and is respected. CPUs always compute in full precision.
     """
-    return None if jax.config.jax_default_matmul_precision is not None else jax.lax.Precision.HIGHEST
+    return None if getattr(jax.config, "jax_default_matmul_precision", None) is not None else jax.lax.Precision.HIGHEST

@@ -76,10 +76,8 @@ def Adam(
         largest = zeros_like(params) if amsgrad else None
         return AdamState(rate, jnp.zeros((), jnp.int32), zeros_like(params), zeros_like(params), largest)
 
-    def update(
-        grads: optax.Updates, state: AdamState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, AdamState]:
-        grads = prepare_gradients("Adam", grads, params, weight_decay, maximize)
+    def update(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[Any, AdamState]:
+        grads = prepare_gradients("Adam", updates, params, weight_decay, maximize)
         step = state.step + 1
         exp_avg = jax.tree.map(lambda m, g: m + (1.0 - beta1) * (g - m), state.exp_avg, grads)
         exp_avg_sq = jax.tree.map(lambda v, g: beta2 * v + (1.0 - beta2) * g * g, state.exp_avg_sq, grads)
@@ -91,7 +89,7 @@ def Adam(
             denominator = jnp.sqrt(v) / root_correction2.astype(v.dtype) + eps
             return -(state.lr / correction1).astype(m.dtype) * (m / denominator)
 
-        updates = jax.tree.map(delta, exp_avg, largest if amsgrad else exp_avg_sq)
-        return updates, AdamState(state.lr, step, exp_avg, exp_avg_sq, largest)
+        steps = jax.tree.map(delta, exp_avg, largest if amsgrad else exp_avg_sq)
+        return steps, AdamState(state.lr, step, exp_avg, exp_avg_sq, largest)
 
     return optax.GradientTransformation(init, update)

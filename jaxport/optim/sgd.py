@@ -12,7 +12,7 @@ from .base import learning_rate, non_negative, prepare_gradients, zeros_like
 
 
 class SGDState(NamedTuple):
-    """State of `SGD`: the learning rate, the number of steps taken, and the momentum buffers (None without momentum)."""
+    """State of `SGD`: learning rate, number of steps taken, momentum buffers (None without momentum)."""
 
     lr: jax.Array
     step: jax.Array
@@ -62,10 +62,8 @@ def SGD(
         buffers = zeros_like(params) if momentum else None
         return SGDState(rate, jnp.zeros((), jnp.int32), buffers)
 
-    def update(
-        grads: optax.Updates, state: SGDState, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, SGDState]:
-        grads = prepare_gradients("SGD", grads, params, weight_decay, maximize)
+    def update(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[Any, SGDState]:
+        grads = prepare_gradients("SGD", updates, params, weight_decay, maximize)
         buffers = state.momentum_buffer
         direction = grads
         if momentum:
@@ -74,7 +72,7 @@ def SGD(
                 lambda b, g: jnp.where(first, g, momentum * b + (1.0 - dampening) * g), buffers, grads
             )
             direction = jax.tree.map(lambda g, b: g + momentum * b, grads, buffers) if nesterov else buffers
-        updates = jax.tree.map(lambda d: -state.lr.astype(d.dtype) * d, direction)
-        return updates, SGDState(state.lr, state.step + 1, buffers)
+        steps = jax.tree.map(lambda d: -state.lr.astype(d.dtype) * d, direction)
+        return steps, SGDState(state.lr, state.step + 1, buffers)
 
     return optax.GradientTransformation(init, update)

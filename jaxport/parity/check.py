@@ -117,7 +117,7 @@ def same_keys(port: str, check: str, ours: Mapping[str, Any], theirs: Mapping[st
 
 
 def worst(checks: list[Check], name: str) -> Check:
-    """Return the check that is closest to (or furthest over) its limit, under another name; its own goes to the note."""
+    """Return the check closest to (or furthest over) its limit, under another name; its own goes to the note."""
 
     def strain(check: Check) -> float:
         value = check.max_rel if check.dtype == "float64" else check.max_abs

@@ -11,7 +11,6 @@ import numpy as np
 from flax import nnx
 
 from jaxport import engine, nn
-from jaxport.engine.state import split
 from jaxport.interop import load_state_dict, state_dict
 from jaxport.port import Port
 

@@ -1,7 +1,7 @@
 """The only place where tolerances stand. Nobody loosens one to make a check pass: a float64 mismatch is a bug."""
 
 FLOAT64_RTOL = 1e-10
-"""Largest difference over the tensor's largest magnitude, in float64: what decides whether two programs mean the same."""
+"""Largest difference over the tensor's largest magnitude, in float64: it decides whether two programs mean the same."""
 
 FREE_RUN_LOSS_RTOL = 1e-10
 """Losses of free-running training in float64."""
@@ -16,7 +16,7 @@ FLOAT32_FLOOR = 1e-7
 """What is added to the float32 limit, in units of the tensor's largest magnitude: about one rounding."""
 
 ROUNDING_DRAWS = 8
-"""PyTorch's own float32 error is the largest over this many further runs, with every input's last bit changed at random.
+"""PyTorch's own float32 error is the largest over this many further runs, each input's last bit changed at random.
 
 One run is a single draw of the rounding errors, and of a scalar (a loss, the gradient of one bias) it may happen to be
 next to zero. Measured on `titanic`, seeds 0 to 5: against one run, 1 to 4 of 332 correct tensors exceeded the limit in
@@ -26,5 +26,5 @@ every seed. Inputs are the weights, the optimiser's tensors and the examples.
 KINK_MARGIN = 2e-6
 """Inputs are drawn again until no maximum and no ReLU is this close (of scale) to a tie: 16 roundings of float32.
 
-Closer than that, float32 may take the other side of a kink in either framework, and the gradients differ by whole terms.
+Closer than that, float32 may take the other side of a kink in either framework: the gradients differ by whole terms.
 """

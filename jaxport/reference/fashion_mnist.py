@@ -1,5 +1,7 @@
 """A multilayer perceptron for pictures of clothes, in PyTorch."""
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -12,7 +14,7 @@ class NeuralNetwork(nn.Module):
         self.flatten = nn.Flatten()
         widths = [784, 512, 512]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         self.linear_relu_stack = nn.Sequential(*layers, nn.Linear(widths[-1], 10))
 

@@ -1,0 +1,249 @@
+"""The command line: list, run, summary, parity, bench, convert. Each verb is a few lines over the Python API."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import JaxportError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FRAMEWORKS = ("jax", "torch", "torch-channels-last", "torch-compile")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0 done, 1 a comparison failed, 2 wrong input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.verb(options)
+    except JaxportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`jaxport list | head -1`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Build the parser; nothing heavy is imported for it."""
+    parser = argparse.ArgumentParser(
+        prog="jaxport", description="The PyTorch tutorials in JAX, each proved equal to PyTorch."
+    )
+    parser.add_argument("--version", action="version", version=f"jaxport {__version__}")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, verb: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+        command = verbs.add_parser(name, help=help, description=help)
+        command.set_defaults(verb=verb)
+        return command
+
+    command = add("list", _list, "list the ports: source chapter, parameters, data set, whether its data is here")
+    command.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+    command = add("run", _run, "train and evaluate a port, and save weights, history, picture and result")
+    command.add_argument("name", metavar="NAME", help="a port, see `jaxport list`")
+    command.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
+    command.add_argument("--epochs", type=_positive, metavar="N", help="passes over the data (default: the recipe's)")
+    command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, order and dropout (0)")
+    command.add_argument("--out", metavar="DIR", help="where to write (default: runs/NAME/TIME)")
+    command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    command = add("summary", _summary, "show a port's layers, output shapes and parameters")
+    command.add_argument("name", metavar="NAME", help="a port, see `jaxport list`")
+
+    command = add("parity", _parity, "compare ports with their PyTorch references; exit 0 only if everything holds")
+    command.add_argument("names", nargs="*", metavar="NAME", help="ports (default: all)")
+    command.add_argument("--steps", type=_positive, default=20, metavar="N", help="training steps compared (20)")
+    command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, batches and masks (0)")
+    command.add_argument("--json", action="store_true", help="print every check as JSON")
+
+    command = add("bench", _bench, "time training steps beside PyTorch, each framework in its own process")
+    command.add_argument("names", nargs="*", metavar="NAME", help="ports (default: all)")
+    command.add_argument(
+        "--frameworks", type=_frameworks, default=list(FRAMEWORKS), metavar="LIST", help=",".join(FRAMEWORKS)
+    )
+    command.add_argument("--json", action="store_true", help="print the rows as JSON")
+
+    command = add(
+        "convert", _convert, "convert weights between .pt/.pth/.pkl (a state dict) and .safetensors, bit for bit"
+    )
+    command.add_argument("source", metavar="SRC")
+    command.add_argument("target", metavar="DST")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, got {text!r}")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to 4294967295, got {text!r}")
+    return int(text)
+
+
+def _frameworks(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in FRAMEWORKS]:
+        raise argparse.ArgumentTypeError(f"unknown {unknown[0]!r}; choose from {','.join(FRAMEWORKS)}")
+    return names
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _console() -> Console:
+    """Return where progress is drawn: standard error, and nothing unless it is a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=not sys.stderr.isatty())
+
+
+def _print_table(table: Any) -> None:
+    from rich.console import Console
+
+    # Written to a file or a pipe, a table is as wide as it needs to be.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs between runs, unless the user has a cache of their own or none can be written."""
+    import jax
+
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(root / "jaxport" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from . import data, ports
+
+    rows = []
+    for port in ports.PORTS.values():
+        dataset = data.DATASETS[port.dataset]
+        here = "embedded" if dataset.embedded else str(data.find(port.dataset, options.data) or "")
+        rows.append(
+            {
+                "name": port.name,
+                "title": port.title,
+                "source": port.source,
+                "parameters": port.parameters,
+                "dataset": port.dataset,
+                "available": bool(here),
+                "data": here or None,
+            }
+        )
+    if options.json:
+        _print_json(rows)
+        return 0
+    from rich.table import Table
+
+    table = Table("port", "what", "source", "parameters", "data set", "data here", title="ports")
+    table.columns[3].justify = "right"
+    for row in rows:
+        here = str(row["data"] or "no")
+        table.add_row(row["name"], row["title"], row["source"], f"{row['parameters']:,}", row["dataset"], here)
+    _print_table(table)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from . import ports
+
+    port = ports.get(options.name)
+    _use_compilation_cache()
+    from .run import run_port
+
+    outcome = run_port(port, options.data, options.epochs, options.seed, options.out, _console())
+    if options.json:
+        _print_json(outcome.result)
+    else:
+        print(outcome.text())
+    if outcome.history.interrupted:
+        print(f"interrupted after {outcome.history.steps} steps; saved in {outcome.folder}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from . import ports
+    from .viz import summary
+
+    port = ports.get(options.name)
+    print(summary(port.build(0), port.input_shape))
+    return 0
+
+
+def _selected(names: list[str]) -> list[str]:
+    from . import ports
+
+    return [ports.get(name).name for name in names] or ports.names()
+
+
+def _needs_torch(extra: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise UsageError(f'this command compares with PyTorch, which is not installed: pip install "jaxport[{extra}]"')
+
+
+def _parity(options: argparse.Namespace) -> int:
+    names = _selected(options.names)
+    _needs_torch("parity")
+    from . import parity, ports
+
+    checks = []
+    console = _console()
+    for number, name in enumerate(names, 1):
+        with console.status(f"{name} ({number} of {len(names)})"):
+            checks += parity.check_port(ports.get(name), steps=options.steps, seed=options.seed)
+    equal = all(check.ok for check in checks)
+    if options.json:
+        _print_json([check.as_dict() for check in checks])
+    else:
+        _print_table(parity.summary_table(checks))
+        if not equal:
+            _print_table(parity.failures_table(checks))
+    return 0 if equal else 1
+
+
+def _bench(options: argparse.Namespace) -> int:
+    names = _selected(options.names)
+    if options.frameworks != ["jax"]:
+        _needs_torch("bench")
+    from . import bench
+
+    with _console().status("starting") as status:
+        rows = bench.run(names, options.frameworks, on_progress=lambda progress: status.update(progress.text))
+    if options.json:
+        _print_json([dataclasses.asdict(row) for row in rows])
+    else:
+        _print_table(bench.table(rows))
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .interop import convert
+
+    count = convert(options.source, options.target)
+    print(f"wrote {count} tensors to {options.target}")
+    return 0
