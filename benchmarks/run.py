@@ -37,7 +37,12 @@ def versions(rows: Sequence[bench.Row]) -> str:
     return ", ".join(f"{name} {version}" for name, version in {**found, "Python": platform.python_version()}.items())
 
 
-def section(rows: Sequence[bench.Row], command: str) -> str:
+def load() -> str:
+    """Return what else was running, where the system tells it: a busy machine measures its other work too."""
+    return f", load average {os.getloadavg()[0]:.1f} before the run" if hasattr(os, "getloadavg") else ""
+
+
+def section(rows: Sequence[bench.Row], command: str, busy: str = "") -> str:
     """Return the table with what one must know to read and to repeat it."""
     rounds = max((row.rounds for row in rows), default=0)
     return (
@@ -45,7 +50,7 @@ def section(rows: Sequence[bench.Row], command: str) -> str:
         f"Milliseconds per training step (forward, loss, backward, optimiser), median of {rounds} rounds in turns, "
         "data in memory, same weights, batches and dropout masks; a ratio above 1 is faster than the best PyTorch, "
         "and stands only where the losses of the timed steps are PyTorch's up to PyTorch's own rounding.\n\n"
-        f"`{command}` on {processor()}, {os.cpu_count()} cores, {platform.system()}; {versions(rows)}.\n"
+        f"`{command}` on {processor()}, {os.cpu_count()} cores, {platform.system()}{busy}; {versions(rows)}.\n"
     )
 
 
@@ -71,13 +76,14 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     for path in options.write:  # a missing marker is better known before the run than after it
         replace_section(path.read_text(), "", path)
+    busy = load()
     rows = bench.run(
         options.names,
         rounds=options.rounds,
         on_progress=lambda p: print(f"[{p.done + 1}/{p.total}] {p.text}", file=sys.stderr),
     )
     chosen = [*options.names, *(["--rounds", str(options.rounds)] if options.rounds != 7 else [])]
-    text = section(rows, shlex.join(["python", "benchmarks/run.py", *chosen]))
+    text = section(rows, shlex.join(["python", "benchmarks/run.py", *chosen]), busy)
     print(text)
     for path in options.write:
         path.write_text(replace_section(path.read_text(), text, path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -106,7 +105,9 @@ def _frameworks(text: str) -> list[str]:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+    from .viz.table import to_json
+
+    print(to_json(value))
 
 
 def _console() -> Console:

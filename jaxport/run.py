@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
@@ -17,7 +16,7 @@ from . import engine, interop, viz
 from .data import Splits
 from .errors import UsageError
 from .port import Port
-from .viz.table import write_atomic
+from .viz.table import to_json, write_atomic
 
 
 @dataclass(frozen=True)
@@ -138,5 +137,5 @@ def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engin
         "unmet": port.unmet(history) if len(history) else [],
         "files": [*files, "result.json"],
     }
-    write_atomic(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    write_atomic(folder / "result.json", (to_json(result) + "\n").encode())
     return Outcome(port, folder, history, result)

@@ -21,6 +21,9 @@ from jaxport.parity.tolerances import FLOAT32_FACTOR, FLOAT32_FLOOR, FLOAT64_RTO
 
 torch = pytest.importorskip("torch")
 
+# The arrays are tiny: threads would only wait for each other.
+torch.set_num_threads(1)
+
 Arrays = tuple[np.ndarray, ...]
 # How often a case is drawn; float32 is judged over all draws together, so that no lucky rounding decides.
 DRAWS = {"float64": 2, "float32": 12}

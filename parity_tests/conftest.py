@@ -10,3 +10,10 @@ import pytest
 def strict_jax() -> Iterator[None]:
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compilation_cache(request: pytest.FixtureRequest) -> None:
+    """Keep compiled programs between tests and between runs."""
+    jax.config.update("jax_compilation_cache_dir", str(request.config.cache.mkdir("xla")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -1,6 +1,6 @@
 """Every optimiser against PyTorch's: parameters and state after each step, over all options."""
 
-import itertools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -59,11 +59,12 @@ def jax_run(kind: str, options: dict[str, Any], params: Arrays, grads: Trajector
         leaves: Any = {key: jnp.asarray(value, dtype) for key, value in params.items()}
         state = optimizer.init(leaves)
 
-        @jax.jit
         def update(leaves: Any, state: Any, step: Any) -> Any:
             updates, state = optimizer.update(step, state, leaves)
             return optax.apply_updates(leaves, updates), state
 
+        # Compiled in float32; float64 goes step by step, which needs no compilation for each set of options.
+        update = jax.jit(update) if dtype == "float32" else update
         trajectory = []
         for step in grads:
             leaves, state = update(leaves, state, {key: jnp.asarray(value, dtype) for key, value in step.items()})
@@ -141,11 +142,13 @@ def test_same_steps(kind, options, dtype):
     fail_on(optimizer_findings(kind, options, dtype))
 
 
-SMALL = st.floats(0.0, 1.0)
+# Zero or a number that is not lost among the subnormal ones.
+SMALL = st.just(0.0) | st.floats(1e-6, 1.0)
+BETA = st.just(0.0) | st.floats(1e-6, 0.9999)
 RATE = st.floats(1e-4, 1.0)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(RATE, SMALL, SMALL, SMALL, st.booleans(), st.booleans())
 def test_sgd_with_any_numbers(lr, momentum, dampening, weight_decay, nesterov, maximize):
     nesterov = nesterov and momentum > 0
@@ -154,8 +157,8 @@ def test_sgd_with_any_numbers(lr, momentum, dampening, weight_decay, nesterov, m
     fail_on(optimizer_findings("SGD", options))
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
-@given(RATE, st.floats(0.0, 0.999), st.floats(0.0, 0.9999), st.floats(1e-10, 0.1), SMALL, st.booleans(), st.booleans())
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(RATE, BETA, BETA, st.floats(1e-10, 0.1), SMALL, st.booleans(), st.booleans())
 def test_adam_with_any_numbers(lr, beta1, beta2, eps, weight_decay, amsgrad, maximize):
     options = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": weight_decay}
     fail_on(optimizer_findings("Adam", options | {"amsgrad": amsgrad, "maximize": maximize}))
@@ -185,8 +188,6 @@ def test_what_pytorch_refuses_is_refused(kind, options):
 
 
 def test_defaults_are_pytorch_s():
-    import inspect
-
     for kind in STATE:
         ours, theirs = (inspect.signature(getattr(side, kind)).parameters for side in (optim, torch.optim))
         for name, parameter in ours.items():
@@ -212,8 +213,9 @@ def changed(kind: str, change: Callable[..., Any]) -> Callable[..., optax.Gradie
     return make
 
 
-def _decoupled(**options: Any) -> optax.GradientTransformation:
-    decay, inner = options.pop("weight_decay"), optim.Adam(**options)
+def _decoupled(right: Any = optim.Adam, **options: Any) -> optax.GradientTransformation:
+    decay = options.pop("weight_decay")
+    inner = right(**options)
 
     def update(grads: Any, state: Any, params: Any = None) -> Any:
         updates, state = inner.update(grads, state, params)
@@ -238,9 +240,7 @@ def _eps_before_correction(updates: Any, old: Any, new: Any, params: Any, option
     return jax.tree.map(delta, new.exp_avg, new.exp_avg_sq)
 
 
-def _largest_corrected(updates: Any, old: Any, new: Any, params: Any, options: dict[str, Any]) -> Any:
-    """AMSGrad as optax has it: the maximum of the corrected second moments."""
-
+def _no_maximum(updates: Any, old: Any, new: Any, params: Any, options: dict[str, Any]) -> Any:
     def delta(m: Any, v: Any) -> Any:
         m, v = m / (1 - 0.9 ** new.step.astype(m.dtype)), v / (1 - 0.999 ** new.step.astype(m.dtype))
         return -options["lr"] * m / (jnp.sqrt(v) + 1e-8)
@@ -252,7 +252,7 @@ MISTAKES: list[tuple[str, str, dict[str, Any], Callable[..., Any]]] = [
     ("eps in the root", "Adam", {"lr": 0.1, "eps": 1e-3}, changed("Adam", _eps_in_root)),
     ("eps before the correction", "Adam", {"lr": 0.1, "eps": 1e-8}, changed("Adam", _eps_before_correction)),
     ("decoupled weight decay", "Adam", {"lr": 0.1, "weight_decay": 0.1}, _decoupled),
-    ("no maximum", "Adam", {"lr": 0.1, "amsgrad": True}, changed("Adam", _largest_corrected)),
+    ("no maximum", "Adam", {"lr": 0.1, "amsgrad": True}, changed("Adam", _no_maximum)),
     (
         "first buffer dampened",
         "SGD",
@@ -276,21 +276,10 @@ MISTAKES: list[tuple[str, str, dict[str, Any], Callable[..., Any]]] = [
 
 @pytest.mark.parametrize(("kind", "options", "wrong"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES])
 def test_a_mistake_is_found(monkeypatch, kind, options, wrong):
-    monkeypatch.setattr(optim, kind, wrong) if wrong is not _decoupled else None
-    if wrong is _decoupled:
-        right = optim.Adam
-        monkeypatch.setattr(optim, "Adam", lambda **o: _decoupled(**o) if "weight_decay" in o else right(**o))
+    monkeypatch.setattr(optim, kind, wrong)
     assert any("params" in line for line in optimizer_findings(kind, options))
 
 
-def test_the_check_covers_every_optimiser():
-    functions = {name for name, value in vars(optim).items() if callable(value) and not name.endswith("State")}
-    assert functions - set(dir(optax)) - {"annotations"} <= set(STATE) | {"base"}
-    assert {kind for kind, _ in ROWS} == set(STATE)
-
-
-def test_grid_has_every_pair_of_options():
-    for options in (SGD_OPTIONS, ADAM_OPTIONS):
-        rows = [row for _, row in ROWS if set(row) == set(options)]
-        for a, b in itertools.combinations(options, 2):
-            assert len({(repr(row[a]), repr(row[b])) for row in rows}) >= 2
+def test_no_optimiser_is_left_out():
+    functions = {name for name, value in vars(optim).items() if inspect.isfunction(value)}
+    assert functions == set(STATE) == {kind for kind, _ in ROWS}

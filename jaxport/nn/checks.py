@@ -28,7 +28,7 @@ def probability(owner: str, name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
         raise ValueError(f"{owner}: {name} must be a probability between 0 and 1, got {value!r}")
-    return float(value)
+    return value
 
 
 def int_pair(owner: str, name: str, value: int | tuple[int, ...], least: int) -> tuple[int, int]:

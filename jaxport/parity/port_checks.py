@@ -16,7 +16,7 @@ from .check import Check, compare32, compare64, compare_bits, same_keys
 from .examples import draw_example
 from .jax_side import JaxSide
 from .record import Arrays, Example, Observation, Snapshot, rounding_draws
-from .torch_side import TorchSide, to_numpy, to_torch
+from .torch_side import TorchSide, one_thread, to_numpy, to_torch
 from .training import check_training
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -37,6 +37,11 @@ def check_port(port: Port, steps: int = 20, seed: int = 0) -> list[Check]:
     Returns:
         One `Check` a comparison; the port is equal to PyTorch if all are ``ok``.
     """
+    with one_thread():
+        return _check_port(port, steps, seed)
+
+
+def _check_port(port: Port, steps: int, seed: int) -> list[Check]:
     with jax.enable_x64(False):
         weights = state_dict(port.build(seed))
     wide = {key: value.astype(_F64) if value.dtype == _F32 else value for key, value in weights.items()}

@@ -17,6 +17,17 @@ from .record import Arrays, Example, Observation, Snapshot
 _DROPOUTS = (torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute in one thread: small batches gain nothing from more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """Return a copy of a tensor's values."""
     return tensor.detach().cpu().numpy().copy()

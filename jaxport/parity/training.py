@@ -53,12 +53,13 @@ def _compare(
 
 
 class _Lockstep:
-    """The six models of a training comparison: truth, and in each precision ours and theirs."""
+    """The models of a training comparison: the truth, and in each precision ours and theirs."""
 
     def __init__(self, port: Port, weights: Arrays, truth: TorchSide) -> None:
         self.port, self.truth = port, truth
         with jax.enable_x64(True):
-            self.free, self.ours64 = JaxSide(port, weights), JaxSide(port, weights)
+            self.ours64 = JaxSide(port, weights)
+        self.free = self.ours64.state
         with jax.enable_x64(False):
             self.ours32 = JaxSide(port, {key: value.astype(_F32) for key, value in weights.items()})
         self.theirs32, self.truth32 = TorchSide(port, torch.float32), TorchSide(port, torch.float64)
@@ -71,8 +72,10 @@ class _Lockstep:
         theirs = _tensors(after, loss)
         with jax.enable_x64(True):
             self.ours64.restore(base)
-            resync_loss, free_loss = self.ours64.step(example), self.free.step(example)
-            resync, free = self.ours64.snapshot(), self.free.snapshot()
+            resync_loss, resync = self.ours64.step(example), self.ours64.snapshot()
+            self.ours64.state = self.free
+            free_loss, free = self.ours64.step(example), self.ours64.snapshot()
+            self.free = self.ours64.state
         found = {
             "resync": self._wide(f"{name}/resync", _tensors(resync, resync_loss), theirs),
             "free": self._wide(f"{name}/free", _tensors(free, free_loss), theirs, free=True),

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -60,3 +62,16 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 def _plain(value: Any) -> Any:
     """Turn a NumPy or JAX scalar into the Python number that it equals; the csv module writes floats by `repr`."""
     return value.item() if hasattr(value, "item") else value
+
+
+def to_json(value: Any) -> str:
+    """Return `value` as JSON; NaN and infinity, which JSON does not have, become null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: finite(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(value), indent=2, allow_nan=False)
