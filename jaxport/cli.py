@@ -156,13 +156,14 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(rows)
         return 0
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("port", "what", "source", "parameters", "data set", "data here", title="ports")
     table.columns[3].justify = "right"
     for row in rows:
         here = str(row["data"] or "no")
-        table.add_row(row["name"], row["title"], row["source"], f"{row['parameters']:,}", row["dataset"], here)
+        table.add_row(row["name"], row["title"], row["source"], f"{row['parameters']:,}", row["dataset"], escape(here))
     _print_table(table)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Outcome:
             f"on {self.result['device']}"
         )
         if not self.history.interrupted and self.result["epochs"] == self.port.epochs:
-            lines += [f"  MISSED: {line}" for line in self.result["unmet"]] or ["  as the tutorial's result"]
+            lines += [f"  MISSED: {line}" for line in self.result["unmet"]] or ["  as expected"]
         lines.append(f"  {', '.join(self.result['files'])} in {self.folder}")
         return "\n".join(lines)
 
@@ -119,7 +120,7 @@ def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engin
             viz.plot_history(history.columns, folder / "history.png", f"{port.name}: {port.title}")
             files.append("history.png")
         except UsageError as error:
-            Console(stderr=True).print(f"no history.png: {error}", highlight=False, soft_wrap=True)
+            print(f"no history.png: {error}", file=sys.stderr)
     device = jax.devices()[0]
     result = {
         "name": port.name,

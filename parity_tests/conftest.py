@@ -15,5 +15,7 @@ def strict_jax() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def compilation_cache(request: pytest.FixtureRequest) -> None:
     """Keep compiled programs between tests and between runs."""
-    jax.config.update("jax_compilation_cache_dir", str(request.config.cache.mkdir("xla")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    cache = getattr(request.config, "cache", None)
+    if cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(cache.mkdir("xla")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

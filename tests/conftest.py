@@ -1,8 +1,10 @@
 """Fixtures that several test files share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
 
 
@@ -14,3 +16,10 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set JAXPORT_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture
+def strict_jax() -> Iterator[None]:
+    """Refuse silent promotion and broadcasting in JAX."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from .check import Check
@@ -62,7 +63,7 @@ def failures_table(checks: Sequence[Check], most: int = 20) -> Table:
         table.add_column(title, justify="right" if title.startswith(("max", "limit")) else "left")
     for check in failed[:most]:
         numbers = (f"{value:.2e}" for value in (check.max_abs, check.max_rel, check.limit))
-        table.add_row(check.port, check.check, check.dtype, *numbers, check.note)
+        table.add_row(check.port, check.check, check.dtype, *numbers, escape(check.note))
     return table
 
 
