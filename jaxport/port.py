@@ -40,6 +40,7 @@ class Port:
         metrics: measured in training and validation; the first is the one that is reported.
         epochs: passes over the data.
         batch_size: examples in a step; None means all of them.
+        shuffle: whether each epoch takes the examples in a new order.
         prepare: applied to the inputs on the device (pixels to floats).
         expected: "val_accuracy" or another column → the (least, largest) value that the tutorial's result allows.
     """
@@ -56,6 +57,7 @@ class Port:
     metrics: tuple[Metric, ...]
     epochs: int
     batch_size: int | None = None
+    shuffle: bool = True
     prepare: Callable[[jax.Array], jax.Array] = as_they_are
     expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -102,6 +104,7 @@ class Port:
             validation=splits.val,
             metrics=self.metrics,
             prepare=self.prepare,
+            shuffle=self.shuffle,
             seed=seed,
             dispatch=dispatch,
             on_progress=on_progress,

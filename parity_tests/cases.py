@@ -63,7 +63,7 @@ def normal(*shapes: tuple[int, ...]) -> Callable[[np.random.Generator], Arrays]:
 
 
 def all_pairs(options: Mapping[str, Sequence[Any]], valid: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-    """Return valid combinations in which every two values that can stand together do so once (greedy, deterministic)."""
+    """Return valid combinations, chosen greedily, in which every two values that can stand together do."""
     names = list(options)
     rows = [dict(zip(names, values, strict=True)) for values in itertools.product(*options.values())]
     rows = [row for row in rows if valid(row)]

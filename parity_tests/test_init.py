@@ -46,7 +46,7 @@ def standard_errors(sample: np.ndarray) -> np.ndarray:
 
 
 def moment_findings(ours: np.ndarray, theirs: np.ndarray) -> list[str]:
-    """Return the moments that differ by more than chance allows, and bounds that one side keeps and the other does not."""
+    """Return the moments that differ by more than chance allows."""
     (a, sa), (b, sb) = standard_errors(ours), standard_errors(theirs)
     far = np.abs(a - b) > SIGMAS * np.hypot(sa, sb)
     return [f"{name}: {x} and {y}" for name, x, y, bad in zip(("mean", "var", "m4"), a, b, far, strict=True) if bad]

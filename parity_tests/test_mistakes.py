@@ -105,7 +105,7 @@ MISTAKES = [
         ("float32",),
         ("float64",),
     ),
-    Mistake("padding SAME", "digits", conv, "conv2d", _same_padding, "eval/forward"),
+    Mistake("padding SAME", "digits", conv, "conv2d", _same_padding, "eval/forward/conv1"),
     Mistake("kernel flipped", "digits", conv, "conv2d", _flipped_kernel, "eval/forward"),
     Mistake("pooling takes the first element", "digits", pooling, "max_pool2d", _first_element_pool, "eval/forward"),
     Mistake("dropout not rescaled", "digits", dropout, "_dropout", _unscaled_dropout, "train/forward"),
@@ -206,3 +206,23 @@ def test_a_stale_step_count_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(engine, "train_step", wrong)
     assert any(name.endswith("count") for name in _red(ports.get("titanic"))["float64"])
+
+
+def test_another_structure_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ports.get("linreg_matrix")
+    (check,) = parity.check_port(replace(right, model=ports.get("titanic").model))
+    assert not check.ok
+    assert check.check == "structure"
+    assert "w: None, PyTorch has (2,)" in check.note
+
+
+def test_another_output_shape_is_a_finding() -> None:
+    class Kept(nn.Module):
+        def __init__(self, rngs: Any) -> None:
+            self.w = nn.Parameter(jnp.ones(2))
+
+        def forward(self, input: jax.Array) -> jax.Array:
+            return linear.linear(input, self.w[...][None])
+
+    (check,) = parity.check_port(replace(ports.get("linreg_matrix"), model=Kept))
+    assert check.note == "output: (2, 1), PyTorch has (2,)"

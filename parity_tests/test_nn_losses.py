@@ -36,6 +36,7 @@ def weighted(
 
 # --------------------------------------------------------------------------------------------------- squared error
 
+
 def weighted_pair(shape: tuple[int, ...], weight: bool) -> Draw:
     """Draw inputs and targets, and weights above zero (where they cancel, a weighted mean only amplifies rounding)."""
 

@@ -126,7 +126,7 @@ def forward_case(twin: Twin) -> Case:
 
     def jax_fn(x: jax.Array, *arrays: jax.Array) -> Any:
         graph, params, rest = nnx.split(twin.jax().eval().to(x.dtype), nn.Parameter, ...)
-        leaves = {name: array for name, array in zip(names, arrays, strict=True)}
+        leaves = dict(zip(names, arrays, strict=True))
         replaced = jax.tree_util.tree_map_with_path(
             lambda path, _: leaves[".".join(str(part.key) for part in path if hasattr(part, "key"))], params
         )

@@ -23,3 +23,22 @@ def strict_jax() -> Iterator[None]:
     """Refuse silent promotion and broadcasting in JAX."""
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(scope="module")
+def compilation_cache(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep compiled programs between tests and between runs."""
+    cache = getattr(request.config, "cache", None)
+    if cache is None:
+        yield
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(cache.mkdir("xla")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)

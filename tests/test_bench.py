@@ -80,6 +80,7 @@ def test_one_wrong_round_is_enough_to_refuse():
     twice = bench.Measurement("jax", [1.0, 1.0], [TRUTH, [2.0, 1.0, 0.6]])
     row, _ = bench.judge("digits", 3, 32, [twice, measured("torch", 1.0)], REFERENCE)
     assert row.ratio_to_best_torch is None
+    assert row.reason.startswith("in 1 of 2 rounds the losses differ")
 
 
 @pytest.mark.parametrize(

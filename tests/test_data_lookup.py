@@ -104,9 +104,9 @@ def test_no_folder_given(monkeypatch: pytest.MonkeyPatch, environment: str | Non
         monkeypatch.setenv("JAXPORT_DATA", environment)
     assert data.find("titanic") is None
     message = message_of("titanic", None)
-    assert "data set 'titanic' is not found: neither data nor JAXPORT_DATA names a folder" in message
+    assert "data set 'titanic' is not found: neither --data (data=) nor $JAXPORT_DATA names a folder" in message
     assert (
-        "Put train.csv, test.csv (or each with .gz) in DIR/titanic and give DIR as data or in JAXPORT_DATA" in message
+        "Put train.csv, test.csv (or each with .gz) in DIR/titanic and give --data DIR, or set JAXPORT_DATA=DIR" in message
     )
 
 

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxport import nn
 from jaxport.nn import functional as F
 
-pytestmark = pytest.mark.usefixtures("strict_jax")
+pytestmark = pytest.mark.usefixtures("strict_jax", "compilation_cache")
 
 
 class Net(nn.Module):
@@ -189,7 +189,12 @@ def test_jit_grad_and_vmap_give_the_same_numbers(net, x):
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.Conv2d(2, 3, 3, padding=1, rngs=0), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d((2, 3)), nn.AdaptiveMaxPool2d(1)],
+    [
+        nn.Conv2d(2, 3, 3, padding=1, rngs=0),
+        nn.MaxPool2d(3, 2, 1),
+        nn.AdaptiveMaxPool2d((2, 3)),
+        nn.AdaptiveMaxPool2d(1),
+    ],
     ids=repr,
 )
 def test_image_layers_under_vmap_and_on_single_images(layer):
@@ -288,10 +293,25 @@ ERRORS: list[tuple[str, Any, type[Exception], str]] = [
     ("linear sizes", lambda: F.linear(ROWS, jnp.zeros((4, 2))), ValueError, r"linear: input \(5, 3\) must end in"),
     ("linear scalar", lambda: F.linear(jnp.zeros(()), jnp.zeros((4, 2))), ValueError, r"linear: input \(\)"),
     ("linear dtypes", lambda: F.linear(HALF, jnp.zeros((4, 3))), TypeError, r"linear: .*input float16, weight float32"),
-    ("Linear size", lambda: nn.Linear(0, 3, rngs=0), ValueError, r"Linear: in_features must be a positive integer, got 0"),
+    (
+        "Linear size",
+        lambda: nn.Linear(0, 3, rngs=0),
+        ValueError,
+        r"Linear: in_features must be a positive integer, got 0",
+    ),
     ("Linear type", lambda: nn.Linear(2, 3.0, rngs=0), ValueError, r"out_features must be a positive integer, got 3.0"),
-    ("Linear bool", lambda: nn.Linear(True, 3, rngs=0), ValueError, r"in_features must be a positive integer, got True"),
-    ("Linear rngs", lambda: nn.Linear(2, 3, rngs=None), TypeError, r"Linear: rngs must be a flax.nnx.Rngs or an integer"),
+    (
+        "Linear bool",
+        lambda: nn.Linear(True, 3, rngs=0),
+        ValueError,
+        r"in_features must be a positive integer, got True",
+    ),
+    (
+        "Linear rngs",
+        lambda: nn.Linear(2, 3, rngs=None),
+        TypeError,
+        r"Linear: rngs must be a flax.nnx.Rngs or an integer",
+    ),
     ("Linear no rngs", lambda: nn.Linear(2, 3), TypeError, r"rngs"),
     ("flatten start", lambda: nn.Flatten(5)(ROWS), ValueError, r"flatten: start_dim must lie in \[-2, 1\].*got 5"),
     ("flatten end", lambda: nn.Flatten(0, -3)(ROWS), ValueError, r"flatten: end_dim must lie in \[-2, 1\].*got -3"),
@@ -300,19 +320,39 @@ ERRORS: list[tuple[str, Any, type[Exception], str]] = [
     ("conv weight", lambda: F.conv2d(IMAGE, ROWS), ValueError, r"conv2d: input must be .* weight \(out"),
     ("conv channels", lambda: F.conv2d(IMAGE, WEIGHT), ValueError, r"has 4 channels, but weight .* takes 2"),
     ("conv groups", lambda: F.conv2d(IMAGE, WEIGHT[:5], groups=2), ValueError, r"groups must divide the 5 output"),
-    ("conv groups 0", lambda: F.conv2d(IMAGE, WEIGHT, groups=0), ValueError, r"groups must be a positive integer, got 0"),
+    (
+        "conv groups 0",
+        lambda: F.conv2d(IMAGE, WEIGHT, groups=0),
+        ValueError,
+        r"groups must be a positive integer, got 0",
+    ),
     ("conv bias", lambda: F.conv2d(IMAGE, WEIGHT, jnp.zeros(5), groups=2), ValueError, r"bias must have shape \(6,\)"),
     ("conv stride", lambda: F.conv2d(IMAGE, WEIGHT, None, 0, groups=2), ValueError, r"stride must be an integer >= 1"),
     ("conv padding", lambda: F.conv2d(IMAGE, WEIGHT, None, 1, -1, groups=2), ValueError, r"padding must be .* got -1"),
     ("conv padding name", lambda: nn.Conv2d(4, 6, 3, padding="full", rngs=0), ValueError, r"padding must be .*'full'"),
     ("conv same", lambda: nn.Conv2d(4, 6, 3, 2, "same", rngs=0), ValueError, r"padding='same' needs stride 1"),
-    ("conv dilation", lambda: nn.Conv2d(4, 6, 3, dilation=(1, 2, 3), rngs=0), ValueError, r"dilation must be an integer"),
+    (
+        "conv dilation",
+        lambda: nn.Conv2d(4, 6, 3, dilation=(1, 2, 3), rngs=0),
+        ValueError,
+        r"dilation must be an integer",
+    ),
     ("conv kernel", lambda: nn.Conv2d(4, 6, (3, 0), rngs=0), ValueError, r"kernel_size must be an integer >= 1"),
-    ("conv small", lambda: F.conv2d(IMAGE, WEIGHT, None, 1, 0, 3, 2), ValueError, r"smaller than the kernel's extent 7"),
+    (
+        "conv small",
+        lambda: F.conv2d(IMAGE, WEIGHT, None, 1, 0, 3, 2),
+        ValueError,
+        r"smaller than the kernel's extent 7",
+    ),
     ("conv dtype", lambda: F.conv2d(IMAGE.astype(jnp.float16), WEIGHT, groups=2), TypeError, r"conv2d: .*one dtype"),
     ("Conv2d in", lambda: nn.Conv2d(4, 6, 3, groups=3, rngs=0), ValueError, r"groups must divide in_channels=4, got 3"),
     ("Conv2d out", lambda: nn.Conv2d(4, 6, 3, groups=4, rngs=0), ValueError, r"groups must divide out_channels=6"),
-    ("Conv2d mode", lambda: nn.Conv2d(4, 6, 3, padding_mode="same", rngs=0), ValueError, r"padding_mode must be one of"),
+    (
+        "Conv2d mode",
+        lambda: nn.Conv2d(4, 6, 3, padding_mode="same", rngs=0),
+        ValueError,
+        r"padding_mode must be one of",
+    ),
     ("pool input", lambda: F.max_pool2d(ROWS, 2), ValueError, r"max_pool2d: input must be \(N, C, H, W\)"),
     ("pool kernel", lambda: F.max_pool2d(IMAGE, 0), ValueError, r"kernel_size must be an integer >= 1"),
     ("pool stride", lambda: F.max_pool2d(IMAGE, 2, 0), ValueError, r"stride must be an integer >= 1"),
@@ -332,7 +372,12 @@ ERRORS: list[tuple[str, Any, type[Exception], str]] = [
     ("mse weight", lambda: F.mse_loss(ROWS, ROWS, weight=ROWS[0]), ValueError, r"shape of input, \(5, 3\), got \(3,\)"),
     ("mse reduction", lambda: F.mse_loss(ROWS, ROWS, "avg"), ValueError, r"reduction must be .* got 'avg'"),
     ("MSELoss reduction", lambda: nn.MSELoss("avg"), ValueError, r"MSELoss: reduction must be .* got 'avg'"),
-    ("bce shapes", lambda: F.binary_cross_entropy(ROWS, ROWS[:4]), ValueError, r"binary_cross_entropy: target must have"),
+    (
+        "bce shapes",
+        lambda: F.binary_cross_entropy(ROWS, ROWS[:4]),
+        ValueError,
+        r"binary_cross_entropy: target must have",
+    ),
     ("bce dtypes", lambda: F.binary_cross_entropy(ROWS, HALF), TypeError, r"binary_cross_entropy: .*one dtype"),
     ("BCELoss reduction", lambda: nn.BCELoss(reduction=None), ValueError, r"BCELoss: reduction must be"),
     ("nll shape", lambda: F.nll_loss(ROWS, LABELS[:4]), ValueError, r"integer classes of shape \(5,\) .* int32 \(4,\)"),
@@ -340,10 +385,25 @@ ERRORS: list[tuple[str, Any, type[Exception], str]] = [
     ("nll weight", lambda: F.nll_loss(ROWS, LABELS, jnp.ones(4)), ValueError, r"one entry for each of the 3 classes"),
     ("nll scalar", lambda: F.nll_loss(jnp.zeros(()), LABELS), ValueError, r"nll_loss: input must be \(C,\)"),
     ("NLLLoss reduction", lambda: nn.NLLLoss(reduction=""), ValueError, r"NLLLoss: reduction must be"),
-    ("ce smoothing", lambda: F.cross_entropy(ROWS, LABELS, label_smoothing=1.1), ValueError, r"label_smoothing must be"),
-    ("ce soft shape", lambda: F.cross_entropy(ROWS, ROWS[:4]), ValueError, r"cross_entropy: target must have the shape"),
+    (
+        "ce smoothing",
+        lambda: F.cross_entropy(ROWS, LABELS, label_smoothing=1.1),
+        ValueError,
+        r"label_smoothing must be",
+    ),
+    (
+        "ce soft shape",
+        lambda: F.cross_entropy(ROWS, ROWS[:4]),
+        ValueError,
+        r"cross_entropy: target must have the shape",
+    ),
     ("ce labels", lambda: F.cross_entropy(ROWS, LABELS[:4]), ValueError, r"must be integer classes of shape \(5,\)"),
-    ("ce weight", lambda: F.cross_entropy(ROWS, LABELS, jnp.ones(2)), ValueError, r"cross_entropy: weight must have one"),
+    (
+        "ce weight",
+        lambda: F.cross_entropy(ROWS, LABELS, jnp.ones(2)),
+        ValueError,
+        r"cross_entropy: weight must have one",
+    ),
     ("ce scalar", lambda: F.cross_entropy(jnp.zeros(()), LABELS), ValueError, r"cross_entropy: input must be \(C,\)"),
     ("CE smoothing", lambda: nn.CrossEntropyLoss(label_smoothing=-1), ValueError, r"CrossEntropyLoss: label_smoothing"),
     ("where", lambda: F.mse_loss(ROWS, ROWS, where=jnp.ones(4, bool)), ValueError, r"where must have shape \(5,\) or"),

@@ -152,8 +152,11 @@ def _reason(measurement: Measurement, reference: Reference | None) -> str | None
         return measurement.error
     if reference is None:
         return "no PyTorch side to compare with"
-    found = (disagreement(losses, reference) for losses in measurement.losses)
-    return next((text for text in found if text is not None), None)
+    rounds = [disagreement(losses, reference) for losses in measurement.losses]
+    wrong = [text for text in rounds if text is not None]
+    if not wrong:
+        return None
+    return wrong[0] if len(wrong) == len(rounds) else f"in {len(wrong)} of {len(rounds)} rounds {wrong[0]}"
 
 
 def _row(

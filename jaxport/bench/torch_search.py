@@ -17,8 +17,6 @@ from .inputs import Inputs
 from .rows import Reference, disagreement
 from .torch_side import TorchSide, Variant, is_convolutional, reference_model
 
-# A step of less than this is tried with one thread too: handing work to threads may cost more than it saves.
-_SMALL_MS = 20.0
 # Two alternatives are judged by the medians of so many short passes in turns, each of about this long.
 _TRIAL_S = 0.1
 _TRIALS = 5
@@ -87,7 +85,7 @@ class TorchBest:
         tried = {self.side.variant}
         for change in _changes(framework, self.convolutional, self.side.variant.threads):
             variant = self.side.variant._replace(**change)
-            if variant not in tried and (variant.threads > 1 or self.ms < _SMALL_MS):
+            if variant not in tried:
                 tried.add(variant)
                 self._try(variant)
 
@@ -105,7 +103,10 @@ class TorchBest:
 
 
 def _changes(framework: str, convolutional: bool, cores: int) -> Iterator[dict[str, Any]]:
-    """Yield what to change in turn; threads first and last, since what is best depends on them and they on it."""
+    """Yield what to change in turn; threads first and last, since what is best depends on them and they on it.
+
+    One thread is often faster than all cores: on small models, and on a machine that has other work.
+    """
     threads = [] if torch.cuda.is_available() else [{"threads": 1}, {"threads": cores}]
     yield from threads[:1]
     if framework == "torch-compile":

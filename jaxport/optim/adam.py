@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .base import learning_rate, non_negative, prepare_gradients, zeros_like
+from .base import learning_rate, non_negative, prepare_gradients, rate_array, zeros_like
 
 
 class AdamState(NamedTuple):
@@ -74,7 +74,7 @@ def Adam(
 
     def init(params: optax.Params) -> AdamState:
         largest = zeros_like(params) if amsgrad else None
-        return AdamState(rate, jnp.zeros((), jnp.int32), zeros_like(params), zeros_like(params), largest)
+        return AdamState(rate_array(rate), jnp.zeros((), jnp.int32), zeros_like(params), zeros_like(params), largest)
 
     def update(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[Any, AdamState]:
         grads = prepare_gradients("Adam", updates, params, weight_decay, maximize)

@@ -20,15 +20,21 @@ def non_negative(owner: str, name: str, value: float) -> float:
     return float(value)
 
 
-def learning_rate(owner: str, lr: float | jax.Array) -> jax.Array:
-    """Return `lr` as an array, so that it can be changed in the state without a new compilation.
+def learning_rate(owner: str, lr: float | jax.Array) -> float | jax.Array:
+    """Return `lr` if it is a number ≥ 0 or an array.
 
     Raises:
         ValueError: it is negative, or not a number.
     """
-    if isinstance(lr, jax.Array):
-        return lr
-    return jnp.asarray(non_negative(owner, "lr", lr), jnp.result_type(float))
+    return lr if isinstance(lr, jax.Array) else non_negative(owner, "lr", lr)
+
+
+def rate_array(rate: float | jax.Array) -> jax.Array:
+    """Return a learning rate as a new array, so that it can be changed in the state without a new compilation.
+
+    New for every state: a step that donates its state deletes the state's arrays, and the optimiser may be used again.
+    """
+    return jnp.array(rate, None if isinstance(rate, jax.Array) else jnp.result_type(float))
 
 
 def zeros_like(params: optax.Params) -> Any:

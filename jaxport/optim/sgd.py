@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from .base import learning_rate, non_negative, prepare_gradients, zeros_like
+from .base import learning_rate, non_negative, prepare_gradients, rate_array, zeros_like
 
 
 class SGDState(NamedTuple):
@@ -60,7 +60,7 @@ def SGD(
 
     def init(params: optax.Params) -> SGDState:
         buffers = zeros_like(params) if momentum else None
-        return SGDState(rate, jnp.zeros((), jnp.int32), buffers)
+        return SGDState(rate_array(rate), jnp.zeros((), jnp.int32), buffers)
 
     def update(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[Any, SGDState]:
         grads = prepare_gradients("SGD", updates, params, weight_decay, maximize)

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import torch
+from flax import nnx
 
 from jaxport.interop import load_file, load_state_dict, save_file, state_dict
 from jaxport.port import Port
@@ -46,6 +47,8 @@ def _check_port(port: Port, steps: int, seed: int) -> list[Check]:
         weights = state_dict(port.build(seed))
     wide = {key: value.astype(_F64) if value.dtype == _F32 else value for key, value in weights.items()}
     truth, rng = TorchSide(port, torch.float64), np.random.default_rng(seed)
+    if different := _structure(port, weights, truth):
+        return [different]
     truth.load(wide)
     output_shape = _output_shape(truth, port)
 
@@ -68,6 +71,26 @@ def _output_shape(truth: TorchSide, port: Port) -> tuple[int, ...]:
         return tuple(truth.module(torch.zeros((2, *port.input_shape), dtype=torch.float64)).shape[1:])
 
 
+def _structure(port: Port, weights: Arrays, truth: TorchSide) -> Check | None:
+    """Return a failed check if parameters or outputs differ in name or shape, so that nothing else can be compared."""
+    theirs = {key: tuple(value.shape) for key, value in truth.module.state_dict().items()}
+    ours = {key: value.shape for key, value in weights.items()}
+    notes = [f"{key}: {ours.get(key)}, PyTorch has {theirs.get(key)}" for key in sorted(ours | theirs)]
+    different = [
+        note for note, key in zip(notes, sorted(ours | theirs), strict=True) if ours.get(key) != theirs.get(key)
+    ]
+    if not different:
+        graph, state = nnx.split(port.build(0))
+        x = jax.ShapeDtypeStruct((2, *port.input_shape), np.float32)
+        shape = jax.eval_shape(lambda state, x: nnx.merge(graph, state, copy=True).eval()(x), state, x).shape
+        expected = (2, *_output_shape(truth, port))
+        different = [f"output: {shape}, PyTorch has {expected}"] if shape != expected else []
+    if not different:
+        return None
+    worst = float("inf")
+    return Check(port.name, "structure", "exact", worst, worst, 0.0, False, "; ".join(different))
+
+
 def _check_pass(port: Port, weights: Arrays, wide: Arrays, example: Example, training: bool) -> list[Check]:
     """Compare one pass forward and backward in both precisions."""
     mode = "train" if training else "eval"
@@ -87,12 +110,14 @@ def _check_pass(port: Port, weights: Arrays, wide: Arrays, example: Example, tra
         mine, single = getattr(ours64, kind), getattr(ours32, kind)
         if kind != "buffers" or true or mine:
             checks.append(same_keys(port.name, name, mine, true))
-        checks += [compare64(port.name, _label(name, key), mine[key], true[key]) for key in true.keys() & mine.keys()]
+        checks += [compare64(port.name, _label(name, key), mine[key], true[key]) for key in true if key in mine]
         checks += [
             compare32(port.name, _label(name, key), single[key], [getattr(r, kind)[key] for r in rounded], true[key])
-            for key in true.keys() & single.keys()
+            for key in true
+            if key in single
         ]
-    return sorted(checks, key=lambda check: check.dtype)
+    # Exact checks first, then float64, which decides, then float32; in each the order of the forward pass.
+    return sorted(checks, key=lambda check: ("exact", "float64", "float32").index(check.dtype))
 
 
 def _draws(weights: Arrays, example: Example) -> list[tuple[Snapshot, Example]]:

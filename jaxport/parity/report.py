@@ -38,7 +38,7 @@ HEADER = (
     "port",
     "checks passed",
     "worst float64 error",
-    "parameters after 20 free steps",
+    "parameters after free steps",
     "worst float32 error / limit",
     "verdict",
 )

@@ -20,6 +20,7 @@ PORT = Port(
     metrics=(metrics.Accuracy(),),
     epochs=5,
     batch_size=64,
+    shuffle=False,
     prepare=to_float,
     expected={"val_accuracy": (0.63, 0.67), "val_loss": (1.044, 1.104)},
 )

@@ -19,5 +19,6 @@ PORT = Port(
     metrics=(metrics.BinaryAccuracy(),),
     epochs=10,
     batch_size=8,
-    expected={"val_accuracy": (0.78, 0.84)},
+    # The tutorial prints 0.810. PyTorch with this recipe gives 0.801 ± 0.017 over 20 seeds: its mean ± 2 deviations.
+    expected={"val_accuracy": (0.767, 0.836)},
 )
