@@ -18,7 +18,6 @@ from jaxport.bench.jax_side import JaxSide
 from jaxport.bench.torch_side import TorchSide, Variant
 from jaxport.port import Port
 
-
 # mnist_cnn is the network of digits with four times the work.
 NAMES = [name for name in ports.names() if name != "mnist_cnn"]
 

@@ -74,12 +74,20 @@ def conv_case(id: str, *, image: tuple[int, ...], weight: tuple[int, ...], bias:
 
 def _grid_case(row: dict[str, Any]) -> Case:
     options = {name: row[name] for name in ("stride", "padding", "dilation", "groups")}
-    image = (2, 4, 5, 7) if row["batched"] else (4, 5, 7)
-    weight = (8, 4 // row["groups"], *row["kernel"])
+    channels = row["channels"]
+    image = (2, channels, 5, 7) if row["batched"] else (channels, 5, 7)
+    weight = (8, channels // row["groups"], *row["kernel"])
     return conv_case(label(row), image=image, weight=weight, bias=row["bias"], **options)
 
 
-CONV = [_grid_case(row) for row in all_pairs(CONV_OPTIONS, lambda r: r["padding"] != "same" or r["stride"] == 1)]
+def _same_fits(row: dict[str, Any]) -> bool:
+    return row["padding"] != "same" or row["stride"] == 1
+
+
+# Few channels with everything; then more of them, which another formulation may take, without groups.
+MANY = {"groups": [1], "channels": [12], "batched": [True]}
+CONV = [_grid_case(row) for row in all_pairs(CONV_OPTIONS | {"channels": [4]}, _same_fits)]
+CONV += [_grid_case(row) for row in all_pairs(CONV_OPTIONS | MANY, _same_fits)]
 CONV += [
     conv_case("one-channel", image=(5, 1, 8, 7), weight=(3, 1, 3, 3)),
     conv_case("one-output-channel", image=(2, 3, 8, 7), weight=(1, 3, 3, 3), padding=1),
@@ -105,6 +113,48 @@ CONV += [
 @table(CONV)
 def test_conv2d(case, dtype):
     assert_same(case, dtype)
+
+
+# ----------------------------------------------------------------------------------------------- second derivatives
+
+
+def curvature(id: str, function: str, draw: Draw, *args: Any, **kwargs: Any) -> Case:
+    """Return H v of f = Σ y³, forward over reverse in JAX and reverse over reverse in PyTorch; v comes last."""
+
+    def jax_fn(*arrays: jax.Array) -> jax.Array:
+        x, *rest, v = arrays
+
+        def value(x: jax.Array) -> jax.Array:
+            return jnp.sum(getattr(F, function)(x, *rest, *args, **kwargs) ** 3)
+
+        return jax.jvp(jax.grad(value), (x,), (v,))[1]
+
+    def torch_fn(*tensors: Any) -> Any:
+        x, *rest, v = tensors
+        value = (getattr(TF, function)(x, *rest, *args, **kwargs) ** 3).sum()
+        (slope,) = torch.autograd.grad(value, x, create_graph=True)
+        return torch.autograd.grad((slope * v).sum(), x, create_graph=True)[0]
+
+    return Case(id, jax_fn, torch_fn, draw)
+
+
+IMAGES, FEW, MANY_CHANNELS = (2, 4, 5, 7), (3, 4, 2, 3), (2, 12, 5, 7)
+CURVATURE = [
+    curvature("linear", "linear", normal((5, 3), (4, 3), (4,), (5, 3))),
+    curvature("conv-few", "conv2d", normal(IMAGES, FEW, (3,), IMAGES), stride=2, padding=1),
+    curvature("conv-many", "conv2d", normal(MANY_CHANNELS, (3, 12, 3, 2), (3,), MANY_CHANNELS), padding=1),
+    curvature("conv-strided", "conv2d", normal(MANY_CHANNELS, (3, 12, 3, 2), (3,), MANY_CHANNELS), stride=(2, 3)),
+    curvature("max-pool", "max_pool2d", normal(IMAGES, IMAGES), 3, 2, 1),
+    curvature("max-pool-tiled", "max_pool2d", normal(IMAGES, IMAGES), 2),
+    curvature("adaptive", "adaptive_max_pool2d", normal(IMAGES, IMAGES), (2, 3)),
+    curvature("relu", "relu", normal((5, 3), (5, 3))),
+    curvature("log-softmax", "log_softmax", normal((5, 3), (5, 3)), dim=1),
+]
+
+
+@table(CURVATURE)
+def test_second_derivatives(case):
+    assert_same(case, "float64")
 
 
 # ----------------------------------------------------------------------------------------------------- max pooling

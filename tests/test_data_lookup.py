@@ -106,7 +106,8 @@ def test_no_folder_given(monkeypatch: pytest.MonkeyPatch, environment: str | Non
     message = message_of("titanic", None)
     assert "data set 'titanic' is not found: neither --data (data=) nor $JAXPORT_DATA names a folder" in message
     assert (
-        "Put train.csv, test.csv (or each with .gz) in DIR/titanic and give --data DIR, or set JAXPORT_DATA=DIR" in message
+        "Put train.csv, test.csv (or each with .gz) in DIR/titanic and give --data DIR, "
+        "or set JAXPORT_DATA=DIR" in message
     )
 
 

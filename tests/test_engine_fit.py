@@ -1,9 +1,11 @@
 """fit and evaluate: the same numbers however steps are dispatched, exact means, one compilation, and Ctrl-C."""
 
 import os
+import runpy
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,13 +14,18 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import jaxport
 from jaxport import engine, metrics, nn, optim
 from jaxport.engine import loop
 from jaxport.errors import UsageError
 from jaxport.interop import state_dict
-from jaxport.parity.tolerances import FLOAT32_FACTOR, FLOAT32_FLOOR, FLOAT64_RTOL
 
 pytestmark = pytest.mark.usefixtures("strict_jax", "compilation_cache")
+# The parity package itself needs torch, its tolerances do not.
+TOLERANCES = runpy.run_path(str(Path(jaxport.__file__).with_name("parity") / "tolerances.py"))
+FLOAT64_RTOL, FLOAT32_FACTOR, FLOAT32_FLOOR = (
+    TOLERANCES[name] for name in ("FLOAT64_RTOL", "FLOAT32_FACTOR", "FLOAT32_FLOOR")
+)
 both_dispatches = pytest.mark.parametrize("dispatch", ["scan", "steps"])
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -179,6 +186,17 @@ def test_means_are_those_of_a_full_pass(dispatch, size):
             assert list(found) == ["loss", "accuracy"]
             assert close(found["loss"], wanted)
             assert close(found["accuracy"], right.mean())
+
+
+@both_dispatches
+def test_validation_and_evaluation_drop_nothing(dispatch):
+    with jax.enable_x64(True):
+        module, data = dense(np.float64, 0.5), examples((3,), 11, np.float64)
+        losses, _ = softmax_pass(module, data)
+        history = train(module, data, validation=data, optimizer=optim.SGD(lr=0.0), epochs=1, dispatch=dispatch)
+        assert close(history.last("val_")["loss"], losses.mean())
+        assert not close(history.last()["loss"], losses.mean())
+        assert close(engine.evaluate(module, data, loss=nn.CrossEntropyLoss())["loss"], losses.mean())
 
 
 @both_dispatches
@@ -393,13 +411,13 @@ def test_ctrl_c_keeps_what_was_learnt(dispatch, monkeypatch):
 @both_dispatches
 def test_ctrl_c_in_the_last_epoch_finishes_it(dispatch):
     def at_the_end(progress: engine.Progress) -> None:
-        if progress.row is not None:
+        if progress.step == progress.steps:
             interrupt(progress)
 
     module, data = dense(np.float32), examples((3,), 11, np.float32)
-    history = train(module, data, epochs=1, dispatch=dispatch, on_progress=at_the_end)
+    history = train(module, data, epochs=1, batch_size=3, dispatch=dispatch, on_progress=at_the_end)
     assert not history.interrupted
-    assert (history.steps, len(history)) == (3, 1)
+    assert (history.steps, len(history)) == (4, 1)
 
 
 @both_dispatches

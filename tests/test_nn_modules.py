@@ -26,6 +26,7 @@ class Net(nn.Module):
         self.mean = nn.Buffer(jnp.zeros(4))
         self.alpha = nn.Linear(4, 2, rngs=rngs)
         self.again = self.zeta
+        self.tied = self.scale
 
     def forward(self, x: jax.Array) -> jax.Array:
         return self.alpha(self.body(self.zeta(x) * jnp.broadcast_to(self.scale[...], (x.shape[0], 4))))
@@ -65,7 +66,8 @@ def test_prefix_and_duplicates(net):
         *(f"net.{name}".rstrip(".") for name in MODULES),
         "net.again",
     ]
-    assert names(net.named_parameters(remove_duplicate=False)) == [*PARAMETERS, "again.weight", "again.bias"]
+    every = ["scale", "tied", *PARAMETERS[1:], "again.weight", "again.bias"]
+    assert names(net.named_parameters(remove_duplicate=False)) == every
 
 
 def test_order_survives_split_and_merge(net):
@@ -204,6 +206,32 @@ def test_image_layers_under_vmap_and_on_single_images(layer):
         np.testing.assert_allclose(np.asarray(found), batch, rtol=1e-5, atol=1e-6)
     twice = jax.vmap(jax.vmap(layer))(x[None])
     np.testing.assert_allclose(np.asarray(twice[0]), batch, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [2, 12])
+def test_convolution_under_vmap_of_weights_and_of_gradients(channels):
+    rng = np.random.default_rng(2)
+    x, w, b = (
+        jnp.asarray(rng.normal(size=shape).astype(np.float32))
+        for shape in [(3, 2, channels, 5, 6), (3, 4, channels, 3, 2), (3, 4)]
+    )
+
+    def loss(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+        return (F.conv2d(x, w, b, 2, 1) ** 2).sum()
+
+    gradient = jax.grad(loss, argnums=(0, 1, 2))
+    for axes, arguments in [
+        ((0, 0, 0), lambda i: (x[i], w[i], b[i])),
+        ((0, None, None), lambda i: (x[i], w[0], b[0])),
+        ((None, 0, 0), lambda i: (x[0], w[i], b[i])),
+        ((None, 0, None), lambda i: (x[0], w[i], b[0])),
+    ]:
+        given = [array if axis == 0 else array[0] for array, axis in zip((x, w, b), axes, strict=True)]
+        mapped = jax.vmap(gradient, axes)(*given)
+        looped = [gradient(*arguments(i)) for i in range(3)]
+        for index, found in enumerate(mapped):
+            wanted = np.stack([np.asarray(one[index]) for one in looped])
+            np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_buffers_updated_in_forward_survive_jit():

@@ -173,6 +173,7 @@ class JaxNet(nn.Module):
         self.offset = nn.Buffer(jnp.zeros(5))
         self.alpha = nn.Sequential(OrderedDict(second=self.zeta, first=nn.Sequential(nn.Linear(5, 3, rngs=rngs))))
         self.empty = nn.Sequential()
+        self.tied = self.scale
 
     def forward(self, x: jax.Array) -> jax.Array:
         hidden = self.zeta(x) * self.scale[...][None] + self.offset[...][None]
@@ -191,6 +192,7 @@ class TorchNet(torch.nn.Module):
         first = torch.nn.Sequential(torch.nn.Linear(5, 3))
         self.alpha = torch.nn.Sequential(OrderedDict(second=self.zeta, first=first))
         self.empty = torch.nn.Sequential()
+        self.tied = self.scale
 
     def forward(self, x: Any) -> Any:
         return self.alpha[1](self.body(self.zeta(x) * self.scale + self.offset))
