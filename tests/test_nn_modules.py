@@ -1,12 +1,14 @@
 """Modules as objects: order of names, modes, casting, containers, and life under JAX's and NNX's transformations."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from close import assert_close
 from flax import nnx
 
 from jaxport import nn
@@ -169,69 +171,69 @@ def test_layers_compute_in_the_dtype_of_their_parameters(dtype):
 # ---------------------------------------------------------------------------------------------- transformations
 
 
-def test_jit_grad_and_vmap_give_the_same_numbers(net, x):
-    net.eval()
+@pytest.fixture
+def double() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.usefixtures("double")
+def test_jit_grad_and_vmap_give_the_same_numbers():
+    net = Net(nnx.Rngs(0)).to(jnp.float64).eval()
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)))
     graph, params, rest = nnx.split(net, nn.Parameter, ...)
 
     def apply(params: Any, x: jax.Array) -> jax.Array:
         return nnx.merge(graph, params, rest, copy=True)(x)
 
-    def close(found: Any, wanted: Any) -> None:
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-5), found, wanted)
-
     plain = net(x)
-    close(jax.jit(apply)(params, x), plain)
-    close(nnx.jit(lambda net, x: net(x))(net, x), plain)
-    close(jax.vmap(lambda row: apply(params, row[None])[0])(x), plain)
+    assert_close(jax.jit(apply)(params, x), plain)
+    assert_close(nnx.jit(lambda net, x: net(x))(net, x), plain)
+    assert_close(jax.vmap(lambda row: apply(params, row[None])[0])(x), plain)
     grads = jax.grad(lambda params: apply(params, x).sum())(params)
-    close(jax.jit(jax.grad(lambda params: apply(params, x).sum()))(params), grads)
-    close(nnx.grad(lambda net: net(x).sum())(net), grads)
+    jax.tree.map(assert_close, jax.jit(jax.grad(lambda params: apply(params, x).sum()))(params), grads)
+    jax.tree.map(assert_close, nnx.grad(lambda net: net(x).sum())(net), grads)
     assert np.asarray(grads["alpha"]["bias"][...]).tolist() == [5.0, 5.0]
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
-    "layer",
+    "make",
     [
-        nn.Conv2d(2, 3, 3, padding=1, rngs=0),
-        nn.MaxPool2d(3, 2, 1),
-        nn.AdaptiveMaxPool2d((2, 3)),
-        nn.AdaptiveMaxPool2d(1),
+        lambda: nn.Conv2d(2, 3, 3, padding=1, dtype=jnp.float64, rngs=0),
+        lambda: nn.MaxPool2d(3, 2, 1),
+        lambda: nn.AdaptiveMaxPool2d((2, 3)),
+        lambda: nn.AdaptiveMaxPool2d(1),
     ],
-    ids=repr,
 )
-def test_image_layers_under_vmap_and_on_single_images(layer):
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(4, 2, 7, 5)).astype(np.float32))
-    batch = np.asarray(layer(x))
+def test_image_layers_under_vmap_and_on_single_images(make):
+    layer = make()
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(4, 2, 7, 5)))
+    batch = layer(x)
     for found in (jax.vmap(layer)(x), jax.jit(jax.vmap(layer))(x), jnp.stack([layer(image) for image in x])):
-        np.testing.assert_allclose(np.asarray(found), batch, rtol=1e-5, atol=1e-6)
-    twice = jax.vmap(jax.vmap(layer))(x[None])
-    np.testing.assert_allclose(np.asarray(twice[0]), batch, rtol=1e-5, atol=1e-6)
+        assert_close(found, batch)
+    assert_close(jax.vmap(jax.vmap(layer))(x[None])[0], batch)
 
 
+@pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("channels", [2, 12])
 def test_convolution_under_vmap_of_weights_and_of_gradients(channels):
     rng = np.random.default_rng(2)
-    x, w, b = (
-        jnp.asarray(rng.normal(size=shape).astype(np.float32))
-        for shape in [(3, 2, channels, 5, 6), (3, 4, channels, 3, 2), (3, 4)]
-    )
+    shapes = [(3, 2, channels, 5, 6), (3, 4, channels, 3, 2), (3, 4)]
+    x, w, b = (jnp.asarray(rng.normal(size=shape)) for shape in shapes)
 
     def loss(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
         return (F.conv2d(x, w, b, 2, 1) ** 2).sum()
 
-    gradient = jax.grad(loss, argnums=(0, 1, 2))
-    for axes, arguments in [
-        ((0, 0, 0), lambda i: (x[i], w[i], b[i])),
-        ((0, None, None), lambda i: (x[i], w[0], b[0])),
-        ((None, 0, 0), lambda i: (x[0], w[i], b[i])),
-        ((None, 0, None), lambda i: (x[0], w[i], b[0])),
-    ]:
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+    for axes in [(0, 0, 0), (0, None, None), (None, 0, 0), (None, 0, None)]:
         given = [array if axis == 0 else array[0] for array, axis in zip((x, w, b), axes, strict=True)]
         mapped = jax.vmap(gradient, axes)(*given)
-        looped = [gradient(*arguments(i)) for i in range(3)]
+        looped = [
+            gradient(*(a[i if axis == 0 else 0] for a, axis in zip((x, w, b), axes, strict=True))) for i in range(3)
+        ]
         for index, found in enumerate(mapped):
-            wanted = np.stack([np.asarray(one[index]) for one in looped])
-            np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-4, atol=1e-4)
+            assert_close(found, jnp.stack([one[index] for one in looped]))
 
 
 def test_buffers_updated_in_forward_survive_jit():

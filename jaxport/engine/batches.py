@@ -52,4 +52,5 @@ class Batches:
         x, y = (array.at[chosen].get(mode="promise_in_bounds") for array in (data.x, data.y))
         if not self.padded:
             return Batch(x, y)
-        return Batch(x, y, step * self.size + jnp.arange(self.size) < self.examples)
+        position = jnp.asarray(step, jnp.int32) * self.size + jnp.arange(self.size, dtype=jnp.int32)
+        return Batch(x, y, position < self.examples)
