@@ -60,9 +60,8 @@ CONV_OPTIONS = {
     "stride": [1, 2, (3, 2)],
     "padding": [0, 1, (2, 1), "same", "valid"],
     "dilation": [1, (1, 2)],
-    "groups": [1, 2, 4],
     "bias": [True, False],
-    "kernel": [(3, 3), (1, 1), (2, 3), (4, 1)],
+    "kernel": [(3, 3), (1, 1), (2, 3), (4, 1), (3, 2)],
     "batched": [True, False],
 }
 
@@ -84,11 +83,14 @@ def _same_fits(row: dict[str, Any]) -> bool:
     return row["padding"] != "same" or row["stride"] == 1
 
 
-# Few channels with everything; then more of them, which another formulation may take, without groups.
-MANY = {"groups": [1], "channels": [12], "batched": [True]}
-CONV = [_grid_case(row) for row in all_pairs(CONV_OPTIONS | {"channels": [4]}, _same_fits)]
-CONV += [_grid_case(row) for row in all_pairs(CONV_OPTIONS | MANY, _same_fits)]
-CONV += [
+# Groups, few channels and many are grids of their own: each may take another formulation.
+KINDS: list[dict[str, list[Any]]] = [
+    {"channels": [4], "groups": [2, 4]},
+    {"channels": [4], "groups": [1]},
+    {"channels": [12], "groups": [1], "batched": [True]},
+]
+CONV_GRID = [_grid_case(row) for kind in KINDS for row in all_pairs(CONV_OPTIONS | kind, _same_fits)]
+CONV = [
     conv_case("one-channel", image=(5, 1, 8, 7), weight=(3, 1, 3, 3)),
     conv_case("one-output-channel", image=(2, 3, 8, 7), weight=(1, 3, 3, 3), padding=1),
     conv_case("many-channels", image=(2, 37, 6, 7), weight=(41, 37, 3, 3), padding=1),
@@ -96,6 +98,7 @@ CONV += [
     conv_case("kernel-as-large-as-input", image=(2, 3, 5, 4), weight=(6, 3, 5, 4)),
     conv_case("kernel-larger-than-input", image=(2, 3, 3, 4), weight=(6, 3, 5, 6), padding=(1, 2)),
     conv_case("padding-as-large-as-kernel", image=(2, 3, 4, 5), weight=(4, 3, 2, 3), padding=(2, 4)),
+    conv_case("padding-as-large-many-channels", image=(2, 12, 4, 5), weight=(4, 12, 2, 3), padding=(2, 4)),
     conv_case("stride-2-odd-size", image=(2, 3, 7, 9), weight=(4, 3, 3, 3), stride=2, padding=1),
     conv_case("stride-2-even-size", image=(2, 3, 8, 10), weight=(4, 3, 3, 3), stride=2, padding=1),
     conv_case("stride-leaves-a-rest", image=(2, 3, 11, 10), weight=(4, 3, 3, 2), stride=(3, 4)),
@@ -103,11 +106,22 @@ CONV += [
     conv_case("depthwise", image=(2, 6, 7, 9), weight=(6, 1, 3, 3), groups=6, padding=1),
     conv_case("depthwise-multiplied", image=(2, 3, 7, 9), weight=(6, 1, 3, 3), groups=3, stride=2),
     conv_case("batch-of-one", image=(1, 3, 6, 7), weight=(4, 3, 3, 3)),
+    conv_case("same-even-kernel", image=(2, 12, 5, 7), weight=(4, 12, 4, 2), padding="same"),
+    conv_case("grouped", image=(2, 6, 5, 7), weight=(4, 3, 3, 2), groups=2, padding=1),
+    conv_case("dilated", image=(2, 12, 7, 9), weight=(4, 12, 3, 2), dilation=(2, 3)),
+    conv_case("1x1-kernel", image=(2, 5, 4, 3), weight=(3, 5, 1, 1)),
+    conv_case("single-image", image=(5, 6, 7), weight=(3, 5, 3, 3), padding=1),
     conv_case("1x1-image", image=(3, 5, 1, 1), weight=(4, 5, 1, 1)),
 ]
 
 
 # PyTorch warns that an even total of 'same' padding is copied; the numbers are the same.
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@table(CONV_GRID)
+def test_conv2d_over_its_options(case):
+    assert_same(case, "float64")
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @both_dtypes
 @table(CONV)
@@ -118,32 +132,37 @@ def test_conv2d(case, dtype):
 # ----------------------------------------------------------------------------------------------- second derivatives
 
 
-def curvature(id: str, function: str, draw: Draw, *args: Any, **kwargs: Any) -> Case:
-    """Return H v of f = Σ y³, forward over reverse in JAX and reverse over reverse in PyTorch; v comes last."""
+def curvature(id: str, function: str, draw: Draw, *args: Any, by: int = 0, **kwargs: Any) -> Case:
+    """Return H v of f = Σ y³ in argument `by`, forward over reverse in JAX, reverse twice in PyTorch; v comes last.
+
+    The case takes gradients of that again: third derivatives.
+    """
 
     def jax_fn(*arrays: jax.Array) -> jax.Array:
-        x, *rest, v = arrays
+        *given, v = arrays
 
         def value(x: jax.Array) -> jax.Array:
-            return jnp.sum(getattr(F, function)(x, *rest, *args, **kwargs) ** 3)
+            return jnp.sum(getattr(F, function)(*given[:by], x, *given[by + 1 :], *args, **kwargs) ** 3)
 
-        return jax.jvp(jax.grad(value), (x,), (v,))[1]
+        return jax.jvp(jax.grad(value), (given[by],), (v,))[1]
 
     def torch_fn(*tensors: Any) -> Any:
-        x, *rest, v = tensors
-        value = (getattr(TF, function)(x, *rest, *args, **kwargs) ** 3).sum()
-        (slope,) = torch.autograd.grad(value, x, create_graph=True)
-        return torch.autograd.grad((slope * v).sum(), x, create_graph=True)[0]
+        *given, v = tensors
+        value = (getattr(TF, function)(*given, *args, **kwargs) ** 3).sum()
+        (slope,) = torch.autograd.grad(value, given[by], create_graph=True)
+        return torch.autograd.grad((slope * v).sum(), given[by], create_graph=True)[0]
 
     return Case(id, jax_fn, torch_fn, draw)
 
 
-IMAGES, FEW, MANY_CHANNELS = (2, 4, 5, 7), (3, 4, 2, 3), (2, 12, 5, 7)
+IMAGES, FEW, MANY_CHANNELS, WEIGHT = (2, 4, 5, 7), (3, 4, 2, 3), (2, 12, 5, 7), (3, 12, 3, 2)
 CURVATURE = [
     curvature("linear", "linear", normal((5, 3), (4, 3), (4,), (5, 3))),
     curvature("conv-few", "conv2d", normal(IMAGES, FEW, (3,), IMAGES), stride=2, padding=1),
-    curvature("conv-many", "conv2d", normal(MANY_CHANNELS, (3, 12, 3, 2), (3,), MANY_CHANNELS), padding=1),
-    curvature("conv-strided", "conv2d", normal(MANY_CHANNELS, (3, 12, 3, 2), (3,), MANY_CHANNELS), stride=(2, 3)),
+    curvature("conv-many", "conv2d", normal(MANY_CHANNELS, WEIGHT, (3,), MANY_CHANNELS), padding=1),
+    curvature("conv-strided", "conv2d", normal(MANY_CHANNELS, WEIGHT, (3,), MANY_CHANNELS), stride=(2, 3)),
+    curvature("conv-weight-few", "conv2d", normal(IMAGES, FEW, (3,), FEW), by=1, padding=1),
+    curvature("conv-weight-many", "conv2d", normal(MANY_CHANNELS, WEIGHT, (3,), WEIGHT), by=1, stride=(2, 1)),
     curvature("max-pool", "max_pool2d", normal(IMAGES, IMAGES), 3, 2, 1),
     curvature("max-pool-tiled", "max_pool2d", normal(IMAGES, IMAGES), 2),
     curvature("adaptive", "adaptive_max_pool2d", normal(IMAGES, IMAGES), (2, 3)),

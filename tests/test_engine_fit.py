@@ -481,3 +481,8 @@ def test_evaluate_s_bad_arguments():
         engine.evaluate(dense(np.float32), (X, Y[:3]), loss=nn.CrossEntropyLoss())
     with pytest.raises(UsageError, match="batch_size must be at least 1, got -1"):
         engine.evaluate(dense(np.float32), (X, Y), loss=nn.CrossEntropyLoss(), batch_size=-1)
+
+
+def test_an_unknown_dispatch_is_refused():
+    with pytest.raises(UsageError, match="dispatch must be 'scan', 'steps' or None, got 'epochs'"):
+        train(dense(np.float32), examples((3,), 5, np.float32), dispatch="epochs")

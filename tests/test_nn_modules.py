@@ -225,7 +225,12 @@ def test_convolution_under_vmap_of_weights_and_of_gradients(channels):
     def loss(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
         return (F.conv2d(x, w, b, 2, 1) ** 2).sum()
 
-    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))
+    cotangent = jnp.asarray(rng.normal(size=(2, 4, 3, 4)))
+
+    def linear_loss(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+        return (F.conv2d(x, w, b, 2, 1) * cotangent).sum()  # its cotangent is the same for every mapped array
+
+    gradient = jax.jit(lambda *a: (*jax.grad(loss, (0, 1, 2))(*a), *jax.grad(linear_loss, (0, 1))(*a)))
     for axes in [(0, 0, 0), (0, None, None), (None, 0, 0), (None, 0, None)]:
         given = [array if axis == 0 else array[0] for array, axis in zip((x, w, b), axes, strict=True)]
         mapped = jax.vmap(gradient, axes)(*given)

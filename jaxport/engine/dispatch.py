@@ -20,8 +20,8 @@ Dispatch = Literal["scan", "steps"]
 def choose_dispatch(backend: str, convolutional: bool) -> Dispatch:
     """Return "scan" (whole epochs in one compiled loop) or "steps" (one call a step).
 
-    On CPUs, XLA compiles a convolution's weight gradient inside a loop to code that is about 75 times slower, and a
-    call costs little beside a convolution. Everywhere else the loop belongs on the device.
+    On CPUs, XLA compiles the weight gradient of a convolution that is not jaxport's own to code that is about 75 times
+    slower inside a loop, and a call costs little beside a convolution. Everywhere else the loop belongs on the device.
     """
     return "steps" if backend == "cpu" and convolutional else "scan"
 

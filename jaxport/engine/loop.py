@@ -101,6 +101,8 @@ def fit(
     val_batches = None if validation is None else _batches("validation", validation, batch_size, False)
     if epochs < 1:
         raise UsageError(f"epochs must be at least 1, got {epochs}")
+    if dispatch not in (None, "scan", "steps"):
+        raise UsageError(f"dispatch must be 'scan', 'steps' or None, got {dispatch!r}")
     start = time.perf_counter()
     task = make_task(module, loss, optimizer, metrics, prepare)
     run = _Run(task, batches, val_batches, jax.random.key(seed), epochs, on_progress)
