@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -75,3 +77,40 @@ def reduction_name(owner: str, value: Any) -> Reduction:
     if value not in ("none", "mean", "sum"):
         raise ValueError(f"{owner}: reduction must be 'none', 'mean' or 'sum', got {value!r}")
     return value
+
+
+def int_tuple(owner: str, name: str, value: int | Sequence[int], length: int, least: int) -> tuple[int, ...]:
+    """Return `value` as `length` integers, one integer standing for all; each must be at least `least`.
+
+    Raises:
+        ValueError: another length, type or size.
+    """
+    values = (value,) * length if isinstance(value, int) else tuple(value)
+    good = len(values) == length and all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in values)
+    if not good:
+        raise ValueError(f"{owner}: {name} must be an integer >= {least} or {length} of them, got {value!r}")
+    return values
+
+
+def is_concrete(array: Any) -> bool:
+    """Whether the values of `array` can be looked at now: it is not traced."""
+    return not isinstance(array, jax.core.Tracer)
+
+
+def index_in_range(owner: str, name: str, index: jax.Array, low: int, high: int) -> None:
+    """Refuse indices outside [low, high) where PyTorch does; under tracing nothing can be seen and nothing is checked.
+
+    Raises:
+        IndexError: an index lies outside.
+    """
+    if not is_concrete(index) or index.size == 0:
+        return
+    least, most = int(index.min()), int(index.max())
+    if least < low or most >= high:
+        wrong = least if least < low else most
+        raise IndexError(f"{owner}: {name} must lie in [{low}, {high - 1}], got {wrong}")
+
+
+def index_dtype() -> Any:
+    """Return the dtype of returned indices: int64 as in PyTorch where JAX has it (x64), int32 otherwise."""
+    return jax.dtypes.canonicalize_dtype(np.int64)
