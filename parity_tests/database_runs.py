@@ -111,7 +111,7 @@ def module_inputs(name: str, training: bool) -> list[Any]:
         return info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=True, training=training)
 
 
-def _torch_module(name: str, entry: Any, training: bool, dtype: Any, id: str) -> Any:
+def module_torch(name: str, entry: Any, training: bool, dtype: Any, id: str) -> Any:
     constructor = entry.constructor_input
     with remembered_arguments(), quiet():
         seed(f"{id} construct")
@@ -165,10 +165,10 @@ def module_findings(name: str, number: int, entry: Any, training: bool, dtype: s
     call = entry.forward_input
     with jax.enable_x64(not single), quiet():
         exact_args, exact_kwargs = cast(call.args, torch.float64), cast(call.kwargs, torch.float64)
-        module = _torch_module(name, entry, training, torch.float64, id)
+        module = module_torch(name, entry, training, torch.float64, id)
         exact = run_torch(module, exact_args, exact_kwargs, module, id)
         rough = None
-        fresh = _torch_module(name, entry, training, torch.float32 if single else torch.float64, id)
+        fresh = module_torch(name, entry, training, torch.float32 if single else torch.float64, id)
         twin = made_twin(fresh)
         problems = _static_findings(twin, fresh)
         args, kwargs = exact_args, exact_kwargs
@@ -176,7 +176,7 @@ def module_findings(name: str, number: int, entry: Any, training: bool, dtype: s
             args, kwargs = cast(call.args, torch.float32), cast(call.kwargs, torch.float32)
             rough = []
             for draw in range(ROUNDING_DRAWS + 1):
-                rough_module = _torch_module(name, entry, training, torch.float32, id)
+                rough_module = module_torch(name, entry, training, torch.float32, id)
                 rough_module, *moved = nudged((rough_module, args, kwargs), draw)
                 rough.append(run_torch(rough_module, *moved, rough_module, id))
         active = _active(module, exact_args, exact_kwargs, id)
