@@ -6,7 +6,6 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from database import (
     worst_error,
 )
 from flax import nnx
+from nn_report import tally
 
 import jaxport
 import jaxport.nn.functional as F
@@ -50,25 +50,6 @@ torch = pytest.importorskip("torch")
 
 PACKAGE = str(Path(jaxport.__file__).parent)
 JAX_DTYPE = {torch.float64: jnp.float64, torch.float32: jnp.float32}
-
-
-@dataclass
-class Tally:
-    """What the database runs found, for one name: the generated documentation is made of these."""
-
-    inputs: int = 0
-    passed: int = 0
-    errors: int = 0
-    errors_passed: int = 0
-    worst64: float = 0.0
-    findings: list[str] = field(default_factory=list)
-
-
-TALLIES: dict[tuple[str, str], Tally] = {}
-
-
-def tally(kind: str, name: str) -> Tally:
-    return TALLIES.setdefault((kind, name), Tally())
 
 
 @contextmanager
@@ -99,6 +80,14 @@ def nudged(tree: Any, number: int) -> Any:
         return value
 
     return tree if number == 0 else mapped(tree, leaf)
+
+
+def spread(entries: list[Any], most: int | None) -> list[tuple[int, Any]]:
+    """Return numbered entries: all, or `most` of them, evenly spread and always the same."""
+    numbers = range(len(entries))
+    if most is not None and len(entries) > most:
+        numbers = sorted({round(i * (len(entries) - 1) / (most - 1)) for i in range(most)})
+    return [(number, entries[number]) for number in numbers]
 
 
 # ------------------------------------------------------------------------------------------------------------ modules

@@ -120,7 +120,7 @@ class Sequential(_ModuleSequence):
 
     ``Sequential(a, b)`` names them "0", "1"; ``Sequential(OrderedDict(first=a, second=b))`` by the keys;
     ``net = Sequential(); net.add_module("first", a)`` one at a time. Indexing, slicing, ``append``, ``insert``,
-    ``extend``, ``pop``, ``del``, ``+`` and ``*`` work as on a list; ``*`` repeats the same modules, with shared weights.
+    ``extend``, ``pop``, ``del``, ``+`` and ``*`` work as on a list; ``*`` repeats the same modules (shared weights).
 
     Raises:
         TypeError: something is not a jaxport module.
