@@ -14,3 +14,13 @@ from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
 from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
 from .pooling import max_pool2d as max_pool2d
+from .activation import tanh as tanh
+from .activation_smooth import gelu as gelu
+from .activation_smooth import logsigmoid as logsigmoid
+from .activation_smooth import mish as mish
+from .activation_smooth import silu as silu
+from .activation_smooth import softplus as softplus
+from .activation_smooth import softsign as softsign
+from .activation_smooth import tanhshrink as tanhshrink
+from .activation_softmax import gumbel_softmax as gumbel_softmax
+from .activation_softmax import softmin as softmin
