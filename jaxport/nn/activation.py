@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .activation_rule import floating
+from .activation_rule import promoting
 from .activation_softmax import log_softmax as log_softmax
 from .activation_softmax import softmax as softmax
 from .module import Module
@@ -23,7 +23,7 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(input <= 0, jnp.zeros_like(input), input)
 
 
-@floating
+@promoting
 def sigmoid(input: jax.Array) -> jax.Array:
     """Return 1 / (1 + exp(-x)).
 
@@ -32,7 +32,7 @@ def sigmoid(input: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(input)
 
 
-@floating
+@promoting
 def tanh(input: jax.Array) -> jax.Array:
     """Return (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
 

@@ -26,14 +26,28 @@ def with_tangent(value: Elementwise, tangent: Callable[[jax.Array, jax.Array], j
 def floating(
     function: Callable[Concatenate[jax.Array, Options], jax.Array],
 ) -> Callable[Concatenate[jax.Array, Options], jax.Array]:
-    """Let `function` compute float16 and bfloat16 in float32 and round once, as PyTorch does; integers become float."""
+    """Let `function` compute float16 and bfloat16 in float32 and round once, as PyTorch does, and refuse integers."""
 
     @wraps(function)
     def rounded_once(input: jax.Array, *args: Options.args, **kwargs: Options.kwargs) -> jax.Array:
         if not jnp.issubdtype(input.dtype, jnp.inexact):
-            return function(input.astype(jnp.float32), *args, **kwargs)
+            raise TypeError(f"{function.__name__}: input must be floating, got {input.dtype}; cast it with .astype")
         if input.dtype in (jnp.float16, jnp.bfloat16):
             return function(input.astype(jnp.float32), *args, **kwargs).astype(input.dtype)
         return function(input, *args, **kwargs)
 
     return rounded_once
+
+
+def promoting(
+    function: Callable[Concatenate[jax.Array, Options], jax.Array],
+) -> Callable[Concatenate[jax.Array, Options], jax.Array]:
+    """Do what `floating` does and compute integers in float32, as PyTorch does in the functions that take them."""
+    inner = floating(function)
+
+    @wraps(function)
+    def promoted(input: jax.Array, *args: Options.args, **kwargs: Options.kwargs) -> jax.Array:
+        exact = not jnp.issubdtype(input.dtype, jnp.inexact)
+        return inner(input.astype(jnp.float32) if exact else input, *args, **kwargs)
+
+    return promoted

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .activation import InplaceFlag
-from .activation_rule import floating, with_tangent
+from .activation_rule import floating, promoting, with_tangent
 from .module import Module
 
 
@@ -91,7 +91,7 @@ def logsigmoid(input: jax.Array) -> jax.Array:
     return with_tangent(lambda x: -_log1p_exp(-x), lambda x, dx: dx * jax.nn.sigmoid(-x))(input)
 
 
-@floating
+@promoting
 def softsign(input: jax.Array) -> jax.Array:
     """Return x / (1 + |x|).
 
@@ -101,7 +101,7 @@ def softsign(input: jax.Array) -> jax.Array:
     return input / (1.0 + input * jnp.sign(input))
 
 
-@floating
+@promoting
 def tanhshrink(input: jax.Array) -> jax.Array:
     """Return x - tanh(x).
 
