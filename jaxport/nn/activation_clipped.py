@@ -12,8 +12,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from .activation import InplaceFlag
-from .activation_rule import floating
+from .activation_rule import floating, with_tangent
 from .module import Module
+
+# PyTorch keeps the slope of hardsigmoid in float32 whatever the dtype: 3e-8 more than 1/6.
+_FLOAT32_SIXTH = 0.1666666716337204
 
 
 def threshold(input: jax.Array, threshold: float, value: float, inplace: bool = False) -> jax.Array:
@@ -62,7 +65,11 @@ def hardsigmoid(input: jax.Array, inplace: bool = False) -> jax.Array:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hardsigmoid.html
     """
     del inplace
-    return _clip(input + 3.0, 0.0, 6.0) / 6.0
+
+    def tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
+        return jnp.where((x > -3.0) & (x < 3.0), dx * _FLOAT32_SIXTH, 0.0)
+
+    return with_tangent(lambda x: jnp.clip(x + 3.0, 0.0, 6.0) / 6.0, tangent)(input)
 
 
 @floating
@@ -72,7 +79,7 @@ def hardswish(input: jax.Array, inplace: bool = False) -> jax.Array:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hardswish.html
     """
     del inplace
-    inside = (input > -3.0) & (input < 3.0)
+    inside = ~((input <= -3.0) | (input >= 3.0))  # NaN counts as inside
     # The parabola of a zero where it is not taken: an infinite x would make its gradient NaN.
     x = jnp.where(inside, input, 0.0)
     # -inf · 0 is NaN, as in PyTorch.

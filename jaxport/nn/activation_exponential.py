@@ -17,10 +17,10 @@ def _exponential(input: jax.Array, alpha: float, divisor: float, scale: float) -
         return jnp.where(x > 0, 0.0, x) / divisor
 
     def value(x: jax.Array) -> jax.Array:
-        return jnp.where(x <= 0, (scale * alpha) * jnp.expm1(below(x)), scale * x)
+        return jnp.where(x > 0, scale * x, (scale * alpha) * jnp.expm1(below(x)))
 
     def tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
-        return jnp.where(x <= 0, (scale * alpha / divisor) * jnp.exp(below(x)) * dx, scale * dx)
+        return jnp.where(x > 0, scale * dx, (scale * alpha / divisor) * jnp.exp(below(x)) * dx)
 
     return with_tangent(value, tangent)(input)
 
