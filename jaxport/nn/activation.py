@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .activation_rule import promoting
+from .activation_rule import promoting, with_tangent
 from .activation_softmax import log_softmax as log_softmax
 from .activation_softmax import softmax as softmax
 from .module import Module
@@ -32,13 +32,24 @@ def sigmoid(input: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(input)
 
 
+def _tanh_tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
+    e = jnp.exp(-2.0 * jnp.abs(x))
+    return dx * (4.0 * e / ((1.0 + e) * (1.0 + e)))
+
+
+def _tanh_value(x: jax.Array) -> jax.Array:
+    e = jnp.expm1(-2.0 * jnp.abs(x))
+    return jnp.sign(x) * (-e / (2.0 + e))
+
+
 @promoting
 def tanh(input: jax.Array) -> jax.Array:
     """Return (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.tanh.html
     """
-    return jnp.tanh(input)
+    # Not jnp.tanh, which loses two bits of float32 on CPUs, and three in its derivative.
+    return with_tangent(_tanh_value, _tanh_tangent)(input)
 
 
 class InplaceFlag(Module):

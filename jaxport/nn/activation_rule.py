@@ -30,7 +30,7 @@ def floating(
 
     @wraps(function)
     def rounded_once(input: jax.Array, *args: Options.args, **kwargs: Options.kwargs) -> jax.Array:
-        if not jnp.issubdtype(input.dtype, jnp.inexact):
+        if not jnp.issubdtype(input.dtype, jnp.floating):
             raise TypeError(f"{function.__name__}: input must be floating, got {input.dtype}; cast it with .astype")
         if input.dtype in (jnp.float16, jnp.bfloat16):
             return function(input.astype(jnp.float32), *args, **kwargs).astype(input.dtype)
@@ -47,7 +47,7 @@ def promoting(
 
     @wraps(function)
     def promoted(input: jax.Array, *args: Options.args, **kwargs: Options.kwargs) -> jax.Array:
-        exact = not jnp.issubdtype(input.dtype, jnp.inexact)
+        exact = not jnp.issubdtype(input.dtype, jnp.inexact)  # integers and booleans
         return inner(input.astype(jnp.float32) if exact else input, *args, **kwargs)
 
     return promoted

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .activation import InplaceFlag
+from .activation import InplaceFlag, tanh
 from .activation_rule import floating, promoting, with_tangent
 from .module import Module
 
@@ -30,7 +30,7 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     """
     if _approximation("gelu", approximate) == "tanh":
         inner = math.sqrt(2.0 / math.pi) * (input + 0.044715 * input * input * input)
-        return 0.5 * input * (1.0 + jnp.tanh(inner))
+        return input * jax.nn.sigmoid(2.0 * inner)  # ½ (1 + tanh(u)) = sigmoid(2u)
     # erfc keeps the digits that 1 + erf loses far below zero.
     return 0.5 * input * lax.erfc(-math.sqrt(0.5) * input)
 
@@ -49,9 +49,23 @@ def _log1p_exp(x: jax.Array) -> jax.Array:
     return jnp.maximum(x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
+def _mish_parts(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return e = exp(-|x|) and n, d with tanh(log(1 + exp(x))) = n / d, from which nothing overflows or cancels."""
+    e = jnp.exp(-jnp.abs(x))
+    n = jnp.where(x > 0, 1.0 + 2.0 * e, e * (e + 2.0))
+    return e, n, n + jnp.where(x > 0, 2.0 * e * e, 2.0)
+
+
+def _mish_value(x: jax.Array) -> jax.Array:
+    _, n, d = _mish_parts(x)
+    return x * (n / d)
+
+
 def _mish_tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
-    t = jnp.tanh(_log1p_exp(x))
-    return dx * (t + x * jax.nn.sigmoid(x) * (1.0 - t * t))
+    e, n, d = _mish_parts(x)
+    t, logistic = n / d, jnp.where(x > 0, 1.0, e) / (1.0 + e)
+    rest = jnp.where(x > 0, 2.0 * e * e, 2.0) * (d + n) / (d * d)  # 1 - t²
+    return dx * (t + x * logistic * rest)
 
 
 @floating
@@ -61,7 +75,7 @@ def mish(input: jax.Array, inplace: bool = False) -> jax.Array:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mish.html
     """
     del inplace
-    return with_tangent(lambda x: x * jnp.tanh(_log1p_exp(x)), _mish_tangent)(input)
+    return with_tangent(_mish_value, _mish_tangent)(input)
 
 
 @floating
@@ -107,7 +121,12 @@ def tanhshrink(input: jax.Array) -> jax.Array:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.tanhshrink.html
     """
-    return input - jnp.tanh(input)
+
+    def tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
+        t = tanh(x)
+        return dx * (t * t)
+
+    return with_tangent(lambda x: x - tanh(x), tangent)(input)
 
 
 class GELU(Module):
