@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from . import init as initial
 from .activation_rule import floating
 from .checks import same_dtype
+from .dropout import is_replaying, replayed
 from .module import Module, Parameter, fresh_rngs
 
 
@@ -56,6 +57,16 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.where(positive, input, slopes * jnp.where(positive, jnp.zeros_like(input), input))
 
 
+def _slopes(key: jax.Array | None, input: jax.Array, lower: float, upper: float) -> jax.Array:
+    slopes = replayed(input.shape, "rrelu")
+    if slopes is not None:
+        return slopes.astype(input.dtype)
+    if key is None:
+        raise ValueError("rrelu: key must be a JAX PRNG key while training with lower < upper, got None")
+    return jax.random.uniform(key, input.shape, input.dtype, lower, upper)
+
+
+@floating
 def rrelu(
     input: jax.Array,
     lower: float = 1.0 / 8,
@@ -73,7 +84,7 @@ def rrelu(
         upper: greatest slope.
         training: whether slopes are drawn.
         inplace: accepted and without effect; JAX arrays are immutable.
-        key: JAX PRNG key of the slopes; needed while training unless `lower` is `upper`.
+        key: JAX PRNG key of the slopes; needed while training unless `lower` is `upper` or slopes are replayed.
 
     Raises:
         ValueError: `lower` is greater than `upper`, a bound is not finite, or no key.
@@ -85,12 +96,9 @@ def rrelu(
         raise ValueError(f"rrelu: lower and upper must be finite, lower the smaller, got {lower} and {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2)
-    if lower == upper:
+    if lower == upper or input.size == 0:
         return jnp.where(input <= 0, input * lower, input)
-    if key is None:
-        raise ValueError("rrelu: key must be a JAX PRNG key while training with lower < upper, got None")
-    slopes = jax.random.uniform(key, input.shape, input.dtype, lower, upper)
-    return jnp.where(input <= 0, input * slopes, input)
+    return jnp.where(input <= 0, input * _slopes(key, input, lower, upper), input)
 
 
 class LeakyReLU(Module):
@@ -164,7 +172,8 @@ class RReLU(Module):
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Return x with random slopes below zero, in the input's shape."""
-        key = self.rngs() if self.training and self.lower < self.upper else None
+        # Drawn only when used, so that evaluation and replay leave the stream where it was.
+        key = self.rngs() if self.training and self.lower < self.upper and not is_replaying() else None
         return rrelu(input, self.lower, self.upper, self.training, key=key)
 
     def extra_repr(self) -> str:

@@ -19,6 +19,21 @@ def _approximation(owner: str, value: str) -> str:
     return value
 
 
+_GELU_SCALE, _GELU_CUBIC = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
+
+
+def _gelu_inner(x: jax.Array) -> jax.Array:
+    return _GELU_SCALE * (x + _GELU_CUBIC * x * x * x)
+
+
+def _gelu_tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
+    inner = _gelu_inner(x)
+    # s (1 - s) from one exponential: 1 - s would lose its digits where s is near 1, and is multiplied by x³.
+    e = jnp.exp(-jnp.abs(inner))
+    slope = _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * x * x)
+    return dx * (jax.nn.sigmoid(inner) + x * slope * (e / ((1.0 + e) * (1.0 + e))))
+
+
 @floating
 def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     """Return x · Φ(x), Φ the normal distribution function; 'tanh' gives ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
@@ -29,8 +44,8 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.gelu.html
     """
     if _approximation("gelu", approximate) == "tanh":
-        inner = math.sqrt(2.0 / math.pi) * (input + 0.044715 * input * input * input)
-        return input * jax.nn.sigmoid(2.0 * inner)  # ½ (1 + tanh(u)) = sigmoid(2u)
+        # ½ (1 + tanh(u)) = sigmoid(2u)
+        return with_tangent(lambda x: x * jax.nn.sigmoid(_gelu_inner(x)), _gelu_tangent)(input)
     # erfc keeps the digits that 1 + erf loses far below zero.
     return 0.5 * input * lax.erfc(-math.sqrt(0.5) * input)
 

@@ -22,8 +22,8 @@ def replay_masks(masks: Iterable[jax.Array]) -> Iterator[None]:
 
     JAX and PyTorch draw from different generators, so a training step with dropout can be compared only when both
     sides use the same masks. Masks have the shape that the layer draws: the input's for dropout and alpha_dropout,
-    (N, C, 1, 1) for dropout2d, likewise for the other kinds that drop channels. Works under tracing, where masks may
-    be arguments of the traced function.
+    (N, C, 1, 1) for dropout2d, likewise for the other kinds that drop channels; rrelu takes its slopes, in the
+    input's shape and dtype. Works under tracing, where masks may be arguments of the traced function.
 
     Raises:
         ValueError: a mask is missing, is left over or has another shape.
@@ -38,23 +38,40 @@ def replay_masks(masks: Iterable[jax.Array]) -> Iterator[None]:
         raise ValueError("replay_masks: more masks were given than dropout calls were made")
 
 
-def keep_mask(key: jax.Array | None, p: float, shape: tuple[int, ...], owner: str) -> jax.Array:
-    """Return the next replayed mask, or draw one that is True with probability 1 - p.
+def is_replaying() -> bool:
+    """Whether random arrays are given by `replay_masks`, so that no key is needed."""
+    return _replayed.get() is not None
+
+
+def replayed(shape: tuple[int, ...], owner: str) -> jax.Array | None:
+    """Return the next array to replay, or None where nothing is replayed.
 
     Raises:
-        ValueError: there is neither a key nor a mask of this shape.
+        ValueError: none is left, or it has another shape.
     """
     masks = _replayed.get()
     if masks is None:
-        if key is None:
-            raise ValueError(f"{owner}: key must be a JAX PRNG key while training with p > 0, got None")
-        return jax.random.bernoulli(key, 1.0 - p, shape)
+        return None
     mask = next(masks, None)
     if mask is None:
         raise ValueError(f"{owner}: no mask is left to replay")
     if mask.shape != shape:
         raise ValueError(f"{owner}: the replayed mask must have shape {shape}, got {mask.shape}")
     return mask
+
+
+def keep_mask(key: jax.Array | None, p: float, shape: tuple[int, ...], owner: str) -> jax.Array:
+    """Return the next replayed mask, or draw one that is True with probability 1 - p.
+
+    Raises:
+        ValueError: there is neither a key nor a mask of this shape.
+    """
+    mask = replayed(shape, owner)
+    if mask is not None:
+        return mask
+    if key is None:
+        raise ValueError(f"{owner}: key must be a JAX PRNG key while training with p > 0, got None")
+    return jax.random.bernoulli(key, 1.0 - p, shape)
 
 
 def _dropout(
@@ -162,7 +179,7 @@ class DropoutModule(Module):
 
     def _key(self) -> jax.Array | None:
         # Drawn only when used, so that evaluation and replay leave the stream where it was.
-        needed = self.training and 0.0 < self.p < 1.0 and _replayed.get() is None
+        needed = self.training and 0.0 < self.p < 1.0 and not is_replaying()
         return self.rngs() if needed else None
 
     def extra_repr(self) -> str:

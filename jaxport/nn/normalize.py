@@ -34,11 +34,10 @@ def _norm_slope(x: jax.Array, norm: jax.Array, p: float, axes: tuple[int, ...]) 
     if math.isinf(p):
         most = (jnp.abs(x) == norm).astype(x.dtype)
         return jnp.sign(x) * most / jnp.sum(most, axis=axes, keepdims=True)
-    length = jnp.where(norm == 0, 1.0, norm)
-    if p == 2:
-        return jnp.where(norm == 0, 0.0, x / length)
-    size = jnp.where(x == 0, 1.0, jnp.abs(x))
-    return jnp.where((x == 0) | (norm == 0), 0.0, jnp.sign(x) * size ** (p - 1.0) * length ** (1.0 - p))
+    # |x|^(p-1) / ‖x‖^(p-1) as one power, which neither overflows nor rounds where one element is all there is.
+    size, length = jnp.where(x == 0, 1.0, jnp.abs(x)), jnp.where(norm == 0, 1.0, norm)
+    ratio = size / length if p == 2 else (size / length) ** (p - 1.0)
+    return jnp.where((x == 0) | (norm == 0), 0.0, jnp.sign(x) * ratio)
 
 
 def p_norm(input: jax.Array, p: float, axes: tuple[int, ...]) -> jax.Array:

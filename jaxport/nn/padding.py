@@ -41,7 +41,7 @@ def _check(input: jax.Array, pairs: list[Pair], count: int, mode: str) -> None:
     if mode != "circular" and 0 in input.shape[len(batch) :]:
         raise ValueError(f"pad: mode {mode!r} needs a non-empty input (the batch may be empty), got {input.shape}")
     for size, (before, after) in list(zip(input.shape, pairs, strict=True))[-count:]:
-        most = {"reflect": size - 1, "circular": size}.get(mode)
+        most = {"reflect": size - 1, "circular": size + min(before, 0) + min(after, 0)}.get(mode)
         if most is not None and max(before, after) > max(most, 0):
             raise ValueError(f"pad: mode {mode!r} allows at most {most} on an axis of {size}, got {(before, after)}")
         if size + before + after < (mode != "circular"):
@@ -73,6 +73,9 @@ def pad(input: jax.Array, pad: Sequence[int], mode: str = "constant", value: flo
     Raises:
         TypeError: an amount is not an integer.
         ValueError: amounts that do not fit the shape or the mode, an unknown mode, or a value for another mode.
+
+    Differs from PyTorch: 'circular' refuses to repeat more than an axis has left after cropping; PyTorch refuses more
+    than it had before, and overwrites what it reads in between.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pad.html
     """
