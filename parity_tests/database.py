@@ -34,7 +34,8 @@ if not torch.__version__.startswith(PINNED):
     )
 try:
     from torch.testing._internal.common_methods_invocations import op_db
-    from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
+    from torch.testing._internal.common_modules import ModuleErrorEnum as ModuleErrorEnum
+    from torch.testing._internal.common_modules import module_db
 except ImportError as error:  # pragma: no cover
     pytest.skip(f"PyTorch's test databases cannot be imported: {error}", allow_module_level=True)
 
