@@ -74,9 +74,6 @@ def pad(input: jax.Array, pad: Sequence[int], mode: str = "constant", value: flo
         TypeError: an amount is not an integer.
         ValueError: amounts that do not fit the shape or the mode, an unknown mode, or a value for another mode.
 
-    Differs from PyTorch: 'circular' refuses to repeat more than an axis has left after cropping; PyTorch refuses more
-    than it had before, and overwrites what it reads in between.
-
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pad.html
     """
     pairs = _pairs(pad, input.ndim)
