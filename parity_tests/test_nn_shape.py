@@ -1,5 +1,6 @@
 """Padding, shuffles, unflatten, bilinear forms and the kinds of dropout against PyTorch's."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from test_nn_layers import TF, twin
 
 import jaxport.nn.functional as F
 from jaxport import nn
+from jaxport.interop import load_state_dict, state_dict
 
 torch = pytest.importorskip("torch")
 
@@ -83,7 +85,8 @@ def unflattened(shape: tuple[int, ...], dim: int, sizes: tuple[int, ...]) -> Cas
 REARRANGED = [
     *(twin(f"pixel_shuffle-{s}-{r}", "pixel_shuffle", normal(s), r) for s, r in [((2, 12, 3, 5), 2), ((9, 2, 4), 3)]),
     twin("pixel_shuffle-5d", "pixel_shuffle", normal((2, 3, 8, 3, 5)), 2),
-    twin("pixel_shuffle-empty", "pixel_shuffle", normal((0, 4, 2, 3)), 2),
+    # Of an empty batch, PyTorch's own backward pass raises.
+    twin("pixel_shuffle-empty", "pixel_shuffle", normal((0, 4, 2, 3)), 2, differentiable=0),
     *(
         twin(f"pixel_unshuffle-{s}", "pixel_unshuffle", normal(s), 2)
         for s in [(2, 3, 4, 6), (3, 6, 4), (2, 3, 1, 4, 6)]
@@ -175,3 +178,64 @@ def test_nan_and_infinity_where_dropped(function):
     with nn.replay_masks([jnp.asarray(seen[tuple(slice(n) for n in mask_shape(function, x.shape))])]):
         found = np.asarray(getattr(F, function)(jnp.asarray(x), 0.5, training=True))
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------- modules and their twins
+
+MODULES: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
+    ("Threshold", (0.5, 20.0), {"inplace": True}, (3, 4)),
+    ("Threshold", (1, 2), {}, (3, 4)),
+    *((name, (), {"inplace": True}, (3, 4)) for name in ("ReLU6", "Hardsigmoid", "Hardswish", "SiLU", "Mish", "SELU")),
+    *((name, (0.7, True), {}, (3, 4)) for name in ("ELU", "CELU", "LeakyReLU")),
+    ("RReLU", (0.1, 0.2, True), {}, (3, 4)),
+    ("RReLU", (), {}, (3, 4)),
+    ("Hardtanh", (-2, 0.5, True), {}, (3, 4)),
+    ("GLU", (1,), {}, (3, 4, 5)),
+    ("GELU", ("tanh",), {}, (3, 4)),
+    *((name, (0.3,), {}, (3, 4)) for name in ("Hardshrink", "Softshrink")),
+    ("Softplus", (2, 5), {}, (3, 4)),
+    ("PReLU", (4, 0.1), {}, (3, 4, 2)),
+    *((name, (), {}, (3, 4)) for name in ("Tanh", "Sigmoid", "LogSigmoid", "Softsign", "Tanhshrink", "GELU", "PReLU")),
+    *((name, (1,), {}, (3, 4)) for name in ("Softmin", "Softmax", "LogSoftmax")),
+    ("Softmax2d", (), {}, (2, 3, 4, 5)),
+    ("Softmax2d", (), {}, (3, 4, 5)),
+    ("Dropout1d", (0.3, True), {}, (2, 3, 4)),
+    ("Dropout3d", (), {}, (2, 3, 4, 2, 2)),
+    ("AlphaDropout", (0.2,), {}, (3, 4)),
+    ("FeatureAlphaDropout", (1,), {}, (3, 4)),
+    *((f"{kind}Pad1d", (2,), {}, (2, 3, 5)) for kind in ("Zero", "Reflection", "Replication", "Circular")),
+    *((f"{kind}Pad2d", ((1, 0, 2, -1),), {}, (3, 5, 6)) for kind in ("Zero", "Reflection", "Replication", "Circular")),
+    *((f"{kind}Pad3d", ([1, 0, 2, 1, 0, 3],), {}, (2, 4, 5, 6)) for kind in ("Zero", "Reflection", "Circular")),
+    ("ReplicationPad3d", (1,), {}, (1, 2, 4, 5, 6)),
+    ("ConstantPad1d", ((3, 1), 3.5), {}, (5,)),
+    ("ConstantPad2d", (2, 3), {}, (2, 5)),
+    ("ConstantPad3d", ((1, 1, 0, 2, 2, 0), -1.0), {}, (2, 3, 4)),
+    ("ZeroPad2d", ((1, 2),), {}, (2, 5)),
+    ("Identity", (3,), {"unused": True}, (2, 5)),
+    ("Unflatten", (1, (2, 3)), {}, (2, 6)),
+    ("Unflatten", (-1, [2, -1]), {}, (2, 6)),
+    ("PixelShuffle", (2,), {}, (2, 4, 3, 5)),
+    ("PixelUnshuffle", (2,), {}, (3, 4, 6)),
+    ("ChannelShuffle", (3,), {}, (2, 6, 5)),
+    ("Bilinear", (3, 4, 5), {}, (2, 3)),
+    ("Bilinear", (3, 4, 5, False), {}, (2, 3)),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "kwargs", "shape"), MODULES, ids=[f"{m[0]}{m[1]}{m[2]}" for m in MODULES])
+def test_module_twins(name, args, kwargs, shape):
+    theirs = getattr(torch.nn, name)(*args, **kwargs).double().eval()
+    made = getattr(nn, name)
+    seeded = {"rngs": 0} if "rngs" in inspect.signature(made.__init__).parameters else {}
+    ours = made(*args, **kwargs, **seeded)
+    assert repr(ours) == repr(theirs)
+    public = {key: value for key, value in vars(theirs).items() if not key.startswith("_") and key != "training"}
+    assert {key: getattr(ours, key) for key in public} == public
+    assert all(type(getattr(ours, key)) is type(value) for key, value in public.items())
+    inputs = [np.random.default_rng(0).standard_normal(s) for s in ([shape, (2, 4)] if name == "Bilinear" else [shape])]
+    with jax.enable_x64(True):
+        ours = ours.to(jnp.float64).eval()
+        load_state_dict(ours, {key: jnp.asarray(value.numpy()) for key, value in theirs.state_dict().items()})
+        assert list(state_dict(ours)) == list(theirs.state_dict())
+        wanted = theirs(*map(torch.from_numpy, (x.copy() for x in inputs))).detach().numpy()
+        np.testing.assert_allclose(np.asarray(ours(*map(jnp.asarray, inputs))), wanted, rtol=1e-12)
