@@ -198,13 +198,19 @@ def jax_name(name: str) -> str:
     return name.split(" (")[0]
 
 
-def _dropout_masks(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array]:
-    """Draw PyTorch's mask: the same seed on ones tells which elements are kept."""
-    ones = torch.ones_like(args[0])
+def _drawn(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array]:
+    """Return what PyTorch draws: the same seed on ones tells which elements a dropout keeps, y / x rrelu's slopes."""
+    x, p, rrelu = args[0], kwargs.get("p", 0.5), "rrelu" in op.name
+    training = kwargs.get("training", not rrelu and "alpha" not in op.name)
+    if not training or x.numel() == 0 or (p in (0.0, 1.0) and not rrelu):
+        return []
     seed(f"{id} run")
-    output = op(ones, *args[1:], **kwargs)
+    output = op(x.detach() if rrelu else torch.ones_like(x), *args[1:], **kwargs).detach()
+    if rrelu:
+        return [jnp.asarray(torch.where(x < 0, output / x, 1.0).detach().numpy())]
     kept = output == output.max() if "alpha" in op.name else output != 0
-    return [jnp.asarray(kept.numpy())]
+    axes = {"dropout3d": x.ndim - 3, "dropout2d": 2, "feature_alpha_dropout": 2}.get(op.name.split(".")[-1], x.ndim)
+    return [jnp.asarray(kept[(..., *(slice(1),) * (x.ndim - axes))].numpy())]
 
 
 def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool) -> list[str]:
@@ -230,7 +236,7 @@ def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool
         def call(_: Any, leaves: dict[str, Any]) -> tuple[Any, Any]:
             return function(*replaced(jax_args, "args", leaves), **replaced(jax_kwargs, "kwargs", leaves)), {}
 
-        masks = _dropout_masks(op, args, kwargs, id) if "dropout" in name else None
+        masks = _drawn(op, args, kwargs, id) if "dropout" in name or "rrelu" in name else None
         if masks is None:
             outputs, _, grads, _ = run_jax(call, {}, leaves, active, id, jit)
         else:
