@@ -20,3 +20,6 @@ from .module import Module as Module
 from .module import Parameter as Parameter
 from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .pooling import MaxPool2d as MaxPool2d
+from .norm import GroupNorm as GroupNorm
+from .norm import LayerNorm as LayerNorm
+from .norm import RMSNorm as RMSNorm
