@@ -7,14 +7,11 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 
-from . import init
 from .checks import positive_int
-from .module import Module, Parameter
-from .norm_core import affine, integer_shape, normalised, shaped_like, statistics_dtype
+from .norm_core import AffineModule, affine, integer_shape, normalised, shaped_like, statistics_dtype
 
 
 def _last_axes(owner: str, input: jax.Array, normalized_shape: Sequence[int]) -> tuple[int, ...]:
@@ -145,30 +142,7 @@ def group_norm(
     return affine(y, weight, bias, (1,)).astype(input.dtype)
 
 
-class _Affine(Module):
-    """A weight of ones and a bias of zeros, each of which may be absent."""
-
-    weight: nnx.Param | None
-    bias: nnx.Param | None
-
-    def _set_parameters(self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: DTypeLike | None) -> None:
-        dtype = jnp.float32 if dtype is None else dtype
-        self.weight = Parameter(jnp.ones(shape, dtype)) if weight else None
-        self.bias = Parameter(jnp.zeros(shape, dtype)) if weight and bias else None
-
-    def reset_parameters(self) -> None:
-        """Set the weight to ones and the bias to zeros."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
-
-    def _parameters(self) -> tuple[jax.Array | None, jax.Array | None]:
-        weight, bias = self.weight, self.bias
-        return None if weight is None else weight[...], None if bias is None else bias[...]
-
-
-class LayerNorm(_Affine):
+class LayerNorm(AffineModule):
     """Normalise over the last axes: y = (x - E[x]) / √(Var[x] + eps) · weight + bias; see `layer_norm`.
 
     Args:
@@ -195,11 +169,11 @@ class LayerNorm(_Affine):
         self.normalized_shape = integer_shape("LayerNorm", "normalized_shape", normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        self._set_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
+        self.set_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Return (*, *normalized_shape) normalised."""
-        return layer_norm(input, self.normalized_shape, *self._parameters(), self.eps)
+        return layer_norm(input, self.normalized_shape, *self.parameter_values(), self.eps)
 
     def extra_repr(self) -> str:
         """Return the settings, as PyTorch prints them."""
@@ -209,7 +183,7 @@ class LayerNorm(_Affine):
         )
 
 
-class RMSNorm(_Affine):
+class RMSNorm(AffineModule):
     """Divide by the root mean square over the last axes: y = x / √(E[x²] + eps) · weight; see `rms_norm`.
 
     Args:
@@ -234,18 +208,18 @@ class RMSNorm(_Affine):
         self.normalized_shape = integer_shape("RMSNorm", "normalized_shape", normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        self._set_parameters(self.normalized_shape, elementwise_affine, False, dtype)
+        self.set_parameters(self.normalized_shape, elementwise_affine, False, dtype)
 
     def forward(self, x: jax.Array) -> jax.Array:
         """Return (*, *normalized_shape) normalised."""
-        return rms_norm(x, self.normalized_shape, self._parameters()[0], self.eps)
+        return rms_norm(x, self.normalized_shape, self.parameter_values()[0], self.eps)
 
     def extra_repr(self) -> str:
         """Return the settings, as PyTorch prints them."""
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class GroupNorm(_Affine):
+class GroupNorm(AffineModule):
     """Normalise over groups of channels: y = (x - E[x]) / √(Var[x] + eps) · weight + bias; see `group_norm`.
 
     Args:
@@ -278,11 +252,11 @@ class GroupNorm(_Affine):
             raise ValueError(f"GroupNorm: num_groups must divide num_channels {num_channels}, got {num_groups}")
         self.eps = eps
         self.affine = affine
-        self._set_parameters((num_channels,), affine, bias, dtype)
+        self.set_parameters((num_channels,), affine, bias, dtype)
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Return (N, C, *) normalised."""
-        return group_norm(input, self.num_groups, *self._parameters(), self.eps)
+        return group_norm(input, self.num_groups, *self.parameter_values(), self.eps)
 
     def extra_repr(self) -> str:
         """Return the settings, as PyTorch prints them."""

@@ -8,7 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import lax
+from jax.typing import DTypeLike
+
+from . import init
+from .module import Module, Parameter
 
 
 def statistics_dtype(owner: str, input: jax.Array, **parameters: jax.Array | None) -> Any:
@@ -75,3 +80,28 @@ def integer_shape(owner: str, name: str, value: int | Sequence[int]) -> tuple[in
     if not shape or not good:
         raise ValueError(f"{owner}: {name} must be an integer >= 0 or a sequence of them, got {value!r}")
     return tuple(int(n) for n in shape)
+
+
+class AffineModule(Module):
+    """A weight of ones and a bias of zeros, each of which may be absent."""
+
+    weight: nnx.Param | None
+    bias: nnx.Param | None
+
+    def set_parameters(self, shape: tuple[int, ...], weight: bool, bias: bool, dtype: DTypeLike | None) -> None:
+        """Create the parameters that are wanted; a bias without a weight is not."""
+        dtype = jnp.float32 if dtype is None else dtype
+        self.weight = Parameter(jnp.ones(shape, dtype)) if weight else None
+        self.bias = Parameter(jnp.zeros(shape, dtype)) if weight and bias else None
+
+    def reset_parameters(self) -> None:
+        """Set the weight to ones and the bias to zeros."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def parameter_values(self) -> tuple[jax.Array | None, jax.Array | None]:
+        """Return the arrays of weight and bias, None for an absent one."""
+        weight, bias = self.weight, self.bias
+        return None if weight is None else weight[...], None if bias is None else bias[...]
