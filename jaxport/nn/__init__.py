@@ -23,6 +23,8 @@ from .module import Buffer as Buffer
 from .module import Module as Module
 from .module import Parameter as Parameter
 from .module import trainable as trainable
+from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
+from .pooling import MaxPool2d as MaxPool2d
 from .norm import GroupNorm as GroupNorm
 from .norm import LayerNorm as LayerNorm
 from .norm import RMSNorm as RMSNorm
@@ -35,6 +37,4 @@ from .norm_running import InstanceNorm1d as InstanceNorm1d
 from .norm_running import InstanceNorm2d as InstanceNorm2d
 from .norm_running import InstanceNorm3d as InstanceNorm3d
 from .norm_sync import SyncBatchNorm as SyncBatchNorm
-from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
-from .pooling import MaxPool2d as MaxPool2d
 from .rows import valid_rows as valid_rows

@@ -12,6 +12,8 @@ from .loss import binary_cross_entropy as binary_cross_entropy
 from .loss import cross_entropy as cross_entropy
 from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
+from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
+from .pooling import max_pool2d as max_pool2d
 from .norm import group_norm as group_norm
 from .norm import layer_norm as layer_norm
 from .norm import rms_norm as rms_norm
@@ -20,5 +22,3 @@ from .norm_batch import batch_norm_with_stats as batch_norm_with_stats
 from .norm_instance import instance_norm as instance_norm
 from .norm_instance import instance_norm_with_stats as instance_norm_with_stats
 from .norm_response import local_response_norm as local_response_norm
-from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
-from .pooling import max_pool2d as max_pool2d

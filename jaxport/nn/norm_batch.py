@@ -65,7 +65,7 @@ def blend(running: jax.Array | None, value: jax.Array, momentum: Any) -> jax.Arr
     """Return (1 - momentum) · running + momentum · value: momentum is the weight of the new value, as in PyTorch."""
     if running is None:
         return None
-    value = value.reshape(-1)
+    value, momentum = value.reshape(-1), jnp.asarray(momentum, value.dtype)
     blended = running.astype(value.dtype) * (1.0 - momentum) + value * momentum
     return lax.stop_gradient(blended).astype(running.dtype)
 

@@ -87,10 +87,7 @@ class BatchNorm(RunningNorm):
             return 0.0 if self.momentum is None else self.momentum
         count = self.num_batches_tracked[...] + 1
         self.num_batches_tracked.set_value(count)
-        if self.momentum is not None:
-            return self.momentum
-        dtype = jnp.promote_types(self.running_mean.dtype, jnp.float32) if self.running_mean else jnp.float32
-        return 1.0 / count.astype(dtype)
+        return 1.0 / count.astype(jnp.result_type(float)) if self.momentum is None else self.momentum
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Return the input normalised, in its own shape; while training, update the running statistics."""
