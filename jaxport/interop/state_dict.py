@@ -44,12 +44,12 @@ def state_dict(module: Module) -> dict[str, np.ndarray]:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.state_dict
     """
-    return {key: _as_in_torch(np.array(variable[...])) for key, variable in _stored(module)}
+    return {key: as_in_torch(np.array(variable[...])) for key, variable in _stored(module)}
 
 
-def _as_in_torch(array: np.ndarray) -> np.ndarray:
+def as_in_torch(array: np.ndarray) -> np.ndarray:
     """Return int32 as int64, which JAX does not have without x64: PyTorch's integer (BatchNorm's count of batches)."""
-    narrowed = array.dtype == np.int32 and not jax.config.jax_enable_x64
+    narrowed = array.dtype == np.int32 and jax.dtypes.canonicalize_dtype(np.int64) == np.int32
     return array.astype(np.int64) if narrowed else array
 
 

@@ -93,7 +93,7 @@ def check_running_stats(
 
 def _check_batch(input: jax.Array, training: bool, eps: float, axis_name: AxisName | None) -> jax.Array | None:
     """Check what needs the input's size, and return the mask of valid rows."""
-    if input.ndim < 2:
+    if input.ndim < 2 and input.shape != (0,):
         raise ValueError(f"batch_norm: input must be (N, C, *), got shape {input.shape}")
     if eps < 0.0 or (training and eps == 0.0):
         raise ValueError(f"batch_norm: eps must be positive, or 0 when not training, got {eps!r}")
@@ -132,12 +132,14 @@ def batch_norm_with_stats(
         TypeError: as in `batch_norm`.
     """
     rows = _check_batch(input, training, eps, axis_name)
-    channels = input.shape[1:2]
+    channels = input.shape[1:2] or (0,)
     check_running_stats("batch_norm", running_mean, running_var, not training, momentum, channels)
     shaped_like("batch_norm", "weight", weight, channels)
     shaped_like("batch_norm", "bias", bias, channels)
     arrays = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     x = input.astype(statistics_dtype("batch_norm", input, **arrays))
+    if input.ndim == 1:
+        return input, running_mean, running_var  # Empty: PyTorch takes it as an input without channels.
     if not training and running_mean is not None and running_var is not None:
         y = by_running_stats(x, running_mean, running_var, weight, bias, eps)
         return y.astype(input.dtype), running_mean, running_var
