@@ -26,6 +26,7 @@ from database import (
     made_twin,
     mapped,
     named,
+    numpy,
     remembered_arguments,
     replaced,
     run_jax,
@@ -135,7 +136,7 @@ def jax_module_run(twin: nn.Module, args: Any, kwargs: Any, active: list[bool], 
 def _static_findings(twin: nn.Module, module: Any) -> list[str]:
     """Compare what stands before any call: state_dict in keys, order and bits, and repr."""
     problems = []
-    ours, theirs = state_dict(twin), {key: np.asarray(to_jax(v)) for key, v in module.state_dict().items()}
+    ours, theirs = state_dict(twin), {key: numpy(v) for key, v in module.state_dict().items()}
     if list(ours) != list(theirs):
         problems.append(f"state_dict keys {list(ours)}, PyTorch's are {list(theirs)}")
     elif any(ours[k].tobytes() != theirs[k].tobytes() or ours[k].dtype != theirs[k].dtype for k in theirs):

@@ -76,3 +76,16 @@ from .padding_modules import ZeroPad3d as ZeroPad3d
 from .shuffle import ChannelShuffle as ChannelShuffle
 from .shuffle import PixelShuffle as PixelShuffle
 from .shuffle import PixelUnshuffle as PixelUnshuffle
+from .norm import GroupNorm as GroupNorm
+from .norm import LayerNorm as LayerNorm
+from .norm import RMSNorm as RMSNorm
+from .norm_response import CrossMapLRN2d as CrossMapLRN2d
+from .norm_response import LocalResponseNorm as LocalResponseNorm
+from .norm_running import BatchNorm1d as BatchNorm1d
+from .norm_running import BatchNorm2d as BatchNorm2d
+from .norm_running import BatchNorm3d as BatchNorm3d
+from .norm_running import InstanceNorm1d as InstanceNorm1d
+from .norm_running import InstanceNorm2d as InstanceNorm2d
+from .norm_running import InstanceNorm3d as InstanceNorm3d
+from .norm_sync import SyncBatchNorm as SyncBatchNorm
+from .rows import valid_rows as valid_rows

@@ -49,3 +49,11 @@ from .padding import pad as pad
 from .shuffle import channel_shuffle as channel_shuffle
 from .shuffle import pixel_shuffle as pixel_shuffle
 from .shuffle import pixel_unshuffle as pixel_unshuffle
+from .norm import group_norm as group_norm
+from .norm import layer_norm as layer_norm
+from .norm import rms_norm as rms_norm
+from .norm_batch import batch_norm as batch_norm
+from .norm_batch import batch_norm_with_stats as batch_norm_with_stats
+from .norm_instance import instance_norm as instance_norm
+from .norm_instance import instance_norm_with_stats as instance_norm_with_stats
+from .norm_response import local_response_norm as local_response_norm
