@@ -15,6 +15,7 @@ from jax.scipy.special import xlogy
 from .checks import Reduction, is_concrete, reduction_name, same_dtype
 from .kinks import at_least
 from .loss_reduce import Loss, broadcast, floating, floating_target, keep, mask_like, matching_pair, reduce_loss
+from .module import Module
 
 KLReduction = Literal["none", "mean", "sum", "batchmean"]
 
@@ -178,13 +179,11 @@ def _variance(input: jax.Array, var: jax.Array | float) -> jax.Array:
     )
 
 
-class KLDivLoss(Loss):
+class KLDivLoss(Module):
     """Kullback-Leibler divergence; see `kl_div`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html
     """
-
-    reduction: KLReduction  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, reduction: KLReduction = "mean", log_target: bool = False) -> None:
         self.reduction = _kl_reduction("KLDivLoss", reduction)

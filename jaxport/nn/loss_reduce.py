@@ -45,11 +45,11 @@ def keep(owner: str, where: jax.Array | None, *arrays: jax.Array) -> tuple[jax.A
 
     Masking the values alone would not do: a gradient that is infinite there gives 0 · inf = NaN.
     """
-    if where is None:
-        return arrays
 
     def kept(array: jax.Array) -> jax.Array:
         mask = mask_like(where, array.shape, owner)
+        if mask is None:
+            return array
         fill = 1 if jnp.issubdtype(array.dtype, jnp.inexact) else 0
         return jnp.where(mask, array, jnp.full_like(array, fill))
 
