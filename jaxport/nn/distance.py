@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .checks import same_dtype
-from .kinks import absolute, at_least
+from .kinks import absolute
 from .loss_reduce import broadcast, floating
 from .module import Module
 
@@ -43,7 +43,7 @@ def vector_norm(x: jax.Array, p: float, axis: int, share_ties: bool = True) -> j
 
 
 def _slope(x: jax.Array, norm: jax.Array, p: float, axis: int, share_ties: bool) -> jax.Array:
-    """Return d norm / d x: sign(x)·(|x| / norm)^(p-1), and 0 where the norm or (unless p ≥ 2) the entry is 0."""
+    """Return d norm / d x for p ≠ 2: sign(x)·(|x| / norm)^(p-1), and 0 where the norm or the entry is 0."""
     sign = jnp.sign(x)
     if p == 0:
         return jnp.zeros_like(x)
@@ -55,8 +55,6 @@ def _slope(x: jax.Array, norm: jax.Array, p: float, axis: int, share_ties: bool)
         return largest / count if share_ties else largest
     null = jnp.broadcast_to(norm == 0, x.shape)
     size = jnp.where(null, jnp.ones_like(x), jnp.broadcast_to(norm, x.shape))
-    if p == 2:
-        return jnp.where(null, jnp.zeros_like(x), x / size)
     null = null | (x == 0)
     ratio = absolute(jnp.where(null, jnp.ones_like(x), x)) / size
     return jnp.where(null, jnp.zeros_like(x), sign * jnp.power(ratio, p - 1.0))
@@ -68,7 +66,34 @@ def _vector_norm_jvp(
 ) -> tuple[jax.Array, jax.Array]:
     (x,), (dx,) = primals, tangents
     norm = vector_norm(x, p, axis, share_ties)
+    if p == 2:
+        return norm, _safe_ratio((x * dx).sum(axis, keepdims=True), norm)
     return norm, (_slope(x, norm, p, axis, share_ties) * dx).sum(axis, keepdims=True)
+
+
+def _safe_ratio(x: jax.Array, norm: jax.Array) -> jax.Array:
+    """Return x / norm, and 0 where the norm is 0."""
+    null = norm == 0
+    return jnp.where(null, jnp.zeros_like(x), x / jnp.where(null, jnp.ones_like(norm), norm))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _unit(x: jax.Array, axis: int, eps: float) -> jax.Array:
+    """Return x / max(‖x‖, eps); the bound does not stop the norm's derivative, as in PyTorch."""
+    return x / jnp.maximum(vector_norm(x, 2, axis), eps)
+
+
+@_unit.defjvp
+def _unit_jvp(
+    axis: int, eps: float, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[jax.Array, jax.Array]:
+    # Of the quotient's derivative, rather than JAX's own -x·dn / n²: where it cancels (a vector of one entry has no
+    # direction to turn to) it does so exactly.
+    (x,), (dx,) = primals, tangents
+    norm, norm_tangent = jax.jvp(lambda v: vector_norm(v, 2, axis), (x,), (dx,))
+    bounded = jnp.maximum(norm, eps)
+    unit = _unit(x, axis, eps)
+    return unit, dx / bounded - unit / bounded * norm_tangent
 
 
 def _vectors(owner: str, x1: jax.Array, x2: jax.Array) -> list[jax.Array]:
@@ -100,8 +125,7 @@ def cosine_similarity(x1: jax.Array, x2: jax.Array, dim: int = 1, eps: float = 1
     if not -ndim <= dim < ndim:
         raise IndexError(f"cosine_similarity: dim must lie in [{-ndim}, {ndim - 1}], got {dim}")
     x1, x2 = (x.reshape(1) if x.ndim == 0 else x for x in (x1, x2))
-    unit1, unit2 = (x / at_least(vector_norm(x, 2.0, dim), eps) for x in (x1, x2))
-    return (unit1 * unit2).sum(dim)
+    return (_unit(x1, dim, eps) * _unit(x2, dim, eps)).sum(dim)
 
 
 def pairwise_distance(

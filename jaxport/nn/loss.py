@@ -106,11 +106,11 @@ def binary_cross_entropy(
 
 
 def _in_unit_interval(name: str, array: jax.Array) -> jax.Array:
-    inside = (array >= 0) & (array <= 1)
-    if is_concrete(array) and not bool(inside.all()):
-        wrong = float(array[~inside][0])
-        raise ValueError(f"binary_cross_entropy: {name} must lie in [0, 1], got {wrong}")
-    return inside
+    if is_concrete(array):
+        values = np.asarray(array)
+        if (wrong := values[~((values >= 0) & (values <= 1))]).size:
+            raise ValueError(f"binary_cross_entropy: {name} must lie in [0, 1], got {wrong[0]}")
+    return (array >= 0) & (array <= 1)
 
 
 def _class_weights(weight: jax.Array | None, classes: int, dtype: Any, owner: str) -> jax.Array | None:

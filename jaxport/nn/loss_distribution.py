@@ -10,6 +10,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import xlogy
 
 from .checks import Reduction, is_concrete, reduction_name, same_dtype
@@ -153,8 +154,8 @@ def gaussian_nll_loss(
     floating(owner, input=input)
     input, target, variance = broadcast(owner, input=input, target=target, var=variance)
     input, target, variance = keep(owner, where, input, target, variance)
-    if is_concrete(variance) and bool((variance < 0).any()):
-        raise ValueError(f"{owner}: var must not be negative, got {float(variance.min())}")
+    if is_concrete(variance) and (np.asarray(variance) < 0).any():
+        raise ValueError(f"{owner}: var must not be negative, got {np.nanmin(np.asarray(variance))}")
     variance = at_least(jnp.where(variance < 0, jnp.full_like(variance, jnp.nan), variance), eps)
     values = 0.5 * (jnp.log(variance) + jnp.square(input - target) / variance)
     if full:
@@ -186,7 +187,7 @@ class KLDivLoss(Module):
     """
 
     def __init__(self, reduction: KLReduction = "mean", log_target: bool = False) -> None:
-        self.reduction = _kl_reduction("KLDivLoss", reduction)
+        self.reduction: KLReduction = _kl_reduction("KLDivLoss", reduction)
         self.log_target = log_target
 
     def forward(self, input: jax.Array, target: jax.Array, *, where: jax.Array | None = None) -> jax.Array:
