@@ -5,6 +5,9 @@ Every function takes ``where``, which examples count; see the docstring of ``jax
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -46,6 +49,19 @@ def l1_loss(
     return reduce_loss(values * weight, reduction, where, "l1_loss", weight)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _huber(difference: jax.Array, delta: float) -> jax.Array:
+    distance = jnp.abs(difference)
+    near = jnp.minimum(distance, delta)
+    return near * (distance - 0.5 * near)
+
+
+@_huber.defjvp
+def _huber_jvp(delta: float, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+    # Not the derivative of the formula, which is 0 · inf at infinity.
+    return _huber(primals[0], delta), jnp.clip(primals[0], -delta, delta) * tangents[0]
+
+
 def smooth_l1_loss(
     input: jax.Array,
     target: jax.Array,
@@ -78,11 +94,7 @@ def smooth_l1_loss(
         same_shape("smooth_l1_loss", input, target)
         return l1_loss(input, target, reduction, where=where)
     input, target = matching_pair("smooth_l1_loss", input, target, where)
-    distance = absolute(input - target)
-    # Without a choice between two branches, of which the one not taken would give NaN gradients at infinity.
-    near = jnp.minimum(distance, beta)
-    values = near * near * 0.5 / beta + (distance - near)
-    return reduce_loss(values, reduction, where, "smooth_l1_loss")
+    return reduce_loss(_huber(input - target, beta) / beta, reduction, where, "smooth_l1_loss")
 
 
 def huber_loss(
@@ -116,9 +128,7 @@ def huber_loss(
     """
     _check_delta("huber_loss", delta)
     input, target = matching_pair("huber_loss", input, target, where)
-    distance = absolute(input - target)
-    near = jnp.minimum(distance, delta)
-    values = near * (distance - 0.5 * near)
+    values = _huber(input - target, delta)
     if weight is not None:
         values = values * elementwise_weight("huber_loss", input, weight, where)
     return reduce_loss(values, reduction, where, "huber_loss")
