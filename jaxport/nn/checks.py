@@ -106,7 +106,9 @@ def index_in_range(owner: str, name: str, index: jax.Array, low: int, high: int)
     """
     if not is_concrete(index) or index.size == 0:
         return
-    least, most = int(index.min()), int(index.max())
+    # In NumPy: an operation of JAX on a constant inside jit is traced.
+    values = np.asarray(index)
+    least, most = int(values.min()), int(values.max())
     if least < low or most >= high:
         wrong = least if least < low else most
         raise IndexError(f"{owner}: {name} must lie in [{low}, {high - 1}], got {wrong}")
