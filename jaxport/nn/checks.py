@@ -93,8 +93,8 @@ def int_tuple(owner: str, name: str, value: int | Sequence[int], length: int, le
 
 
 def is_concrete(array: Any) -> bool:
-    """Whether the values of `array` can be looked at now: it is not traced."""
-    return not isinstance(array, jax.core.Tracer)
+    """Whether the values of `array` can be looked at now: it is not traced, and lies wholly on this host."""
+    return not isinstance(array, jax.core.Tracer) and getattr(array, "is_fully_addressable", True)
 
 
 def index_in_range(owner: str, name: str, index: jax.Array, low: int, high: int) -> None:
@@ -105,7 +105,9 @@ def index_in_range(owner: str, name: str, index: jax.Array, low: int, high: int)
     """
     if not is_concrete(index) or index.size == 0:
         return
-    least, most = int(index.min()), int(index.max())
+    # In NumPy: JAX's functions would be traced under jit, also for a constant.
+    values = np.asarray(index)
+    least, most = int(values.min()), int(values.max())
     if least < low or most >= high:
         wrong = least if least < low else most
         raise IndexError(f"{owner}: {name} must lie in [{low}, {high - 1}], got {wrong}")
