@@ -20,3 +20,5 @@ from .module import Module as Module
 from .module import Parameter as Parameter
 from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .pooling import MaxPool2d as MaxPool2d
+from .embedding import Embedding as Embedding
+from .embedding_bag import EmbeddingBag as EmbeddingBag

@@ -14,3 +14,5 @@ from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
 from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
 from .pooling import max_pool2d as max_pool2d
+from .embedding import embedding as embedding
+from .embedding_bag import embedding_bag as embedding_bag
