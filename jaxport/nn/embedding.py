@@ -55,7 +55,7 @@ def wide_dtype(dtype: Any) -> Any:
 
 def take_rows(weight: jax.Array, index: jax.Array) -> jax.Array:
     """Return (*, D) rows of (V, D); an index outside gives NaN and no gradient."""
-    return weight.at[index].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return weight.at[index].get(mode="fill", wrap_negative_indices=False)
 
 
 @jax.custom_jvp
@@ -101,7 +101,7 @@ def divided_by_frequency(rows: jax.Array, index: jax.Array, count: int) -> jax.A
     """Return `rows` unchanged, their gradients divided by how often each index occurs in `index`."""
     ones = jnp.ones(index.shape, jnp.int32)
     times = jnp.zeros(count, jnp.int32).at[index].add(ones, mode="drop", wrap_negative_indices=False)
-    return _scaled_gradient(rows, 1.0 / take_rows(times, index).astype(rows.dtype))
+    return _scaled_gradient(rows, 1.0 / times.at[index].get(mode="clip").astype(rows.dtype))
 
 
 def embedding(

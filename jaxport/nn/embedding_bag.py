@@ -146,7 +146,9 @@ def embedding_bag(
 
     Differs from PyTorch: with `max_norm`, PyTorch also writes the scaled rows into `weight`; a function cannot, the
     module `EmbeddingBag` does. What comes after the last offset is left out always; PyTorch does so for a float32 sum,
-    and counts it in float64. Descending offsets are refused, where PyTorch reads memory that is not its own.
+    and counts it in float64. Descending offsets are refused, where PyTorch reads memory that is not its own. With
+    `scale_grad_by_freq` each row's gradient is divided by its own count; PyTorch's CPU kernel (2.13) takes the count of
+    another row.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
     """
