@@ -16,3 +16,5 @@ from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
 from .pooling import max_pool2d as max_pool2d
 from .embedding import embedding as embedding
 from .embedding_bag import embedding_bag as embedding_bag
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from .loss_ctc import ctc_loss as ctc_loss
