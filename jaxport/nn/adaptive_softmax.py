@@ -73,7 +73,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         rngs = fresh_rngs(rngs, "AdaptiveLogSoftmaxWithLoss")
         self.in_features = in_features
         self.n_classes = n_classes
-        self.cutoffs = tuple(int(edge) for edge in edges[1:])
+        self.cutoffs = [int(edge) for edge in edges[1:]]
         self.div_value = div_value
         self.head_bias = head_bias
         self.shortlist_size = self.cutoffs[0]

@@ -253,6 +253,7 @@ def cross_entropy(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html
     """
+    reduction = reduction_name("cross_entropy", reduction)
     smoothing = probability("cross_entropy", "label_smoothing", label_smoothing)
     axis = _class_axis(input, "cross_entropy")
     classes = input.shape[axis]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .checks import Reduction, is_concrete, reduction_name
+from .checks import Reduction, index_in_range, is_concrete, reduction_name
 from .module import Module
 
 Lengths = jax.Array | tuple[int, ...] | list[int] | int
@@ -95,14 +95,22 @@ def _losses(
     return loss, alphas, emitted, path, skip
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(4,))
-def _ctc(log_probs: jax.Array, labels: jax.Array, lengths: jax.Array, targets: jax.Array, blank: int) -> jax.Array:
+def _without_infinity(loss: jax.Array, zero_infinity: bool) -> jax.Array:
+    return jnp.where(loss == INF, jnp.zeros_like(loss), loss) if zero_infinity else loss
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def _ctc(
+    log_probs: jax.Array, labels: jax.Array, lengths: jax.Array, targets: jax.Array, blank: int, zero_infinity: bool
+) -> jax.Array:
     """Return -log P(labels) of each sequence, (N,)."""
-    return _losses(log_probs, labels, lengths, targets, blank)[0]
+    return _without_infinity(_losses(log_probs, labels, lengths, targets, blank)[0], zero_infinity)
 
 
 @_ctc.defjvp
-def _ctc_jvp(blank: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+def _ctc_jvp(
+    blank: int, zero_infinity: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[jax.Array, jax.Array]:
     """The slope is exp(log_probs) - P(label c at t | labels).
 
     That is the derivative by the logits under a log_softmax; only the second part is the derivative by log_probs.
@@ -116,13 +124,15 @@ def _ctc_jvp(blank: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]) ->
     add = jax.vmap(lambda row, labels, values: row.at[labels].add(values, mode="drop"))
     occupied = add(rows, path, posterior.transpose(1, 2, 0)).transpose(2, 0, 1)
     slope = jnp.exp(log_probs) - occupied
-    slope = jnp.where(jnp.isfinite(loss)[None, :, None], slope, jnp.full_like(slope, jnp.nan))
+    beyond = jnp.where((loss == INF) & zero_infinity, 0.0, jnp.nan).astype(slope.dtype)
+    slope = jnp.where(jnp.isfinite(loss)[None, :, None], slope, jnp.broadcast_to(beyond[None, :, None], slope.shape))
     counted = lax.iota(lengths.dtype, log_probs.shape[0])[:, None] < lengths[None, :]
     slope = jnp.where(counted[:, :, None], slope, jnp.zeros_like(slope))
-    return loss, (slope * tangents[0]).sum((0, 2))
+    return _without_infinity(loss, zero_infinity), (slope * tangents[0]).sum((0, 2))
 
 
-def _lengths(name: str, value: Lengths, batch: int, most: int) -> jax.Array:
+def _lengths(name: str, value: Lengths, batch: int, most: int) -> Any:
+    """Return checked lengths, in NumPy where they can be seen, so that they can be under ``jax.jit`` too."""
     array = value if isinstance(value, jax.Array) else np.asarray(value)
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"ctc_loss: {name} must be integers, got {array.dtype}")
@@ -132,10 +142,11 @@ def _lengths(name: str, value: Lengths, batch: int, most: int) -> jax.Array:
         values = np.asarray(array)
         if values.min() < 0 or values.max() > most:
             raise ValueError(f"ctc_loss: {name} must lie in [0, {most}], got {values.tolist()}")
+        return values.astype(np.int32)
     return jnp.asarray(array, jnp.int32)
 
 
-def _padded(targets: jax.Array, lengths: jax.Array) -> jax.Array:
+def _padded(targets: jax.Array, lengths: Any) -> jax.Array:
     """Lay targets that come one after the other side by side, (N, S); S is the longest as far as that can be seen."""
     longest = int(np.asarray(lengths).max()) if is_concrete(lengths) else targets.size
     starts = jnp.cumsum(lengths) - lengths
@@ -143,25 +154,15 @@ def _padded(targets: jax.Array, lengths: jax.Array) -> jax.Array:
     return targets.at[place].get(mode="clip") if targets.size else jnp.zeros(place.shape, targets.dtype)
 
 
-def _labels(targets: jax.Array, lengths: jax.Array, classes: int, blank: int) -> jax.Array:
+def _labels(targets: jax.Array, lengths: Any, classes: int, blank: int) -> jax.Array:
     """Return (N, S) labels: those beyond a sequence's length are blanks, those that are no class give NaN."""
     beyond = lax.broadcasted_iota(jnp.int32, targets.shape, 1) >= lengths[:, None]
     outside = (targets < 0) | (targets >= classes)
     if is_concrete(targets) and is_concrete(lengths):
-        wrong = np.asarray(targets)[~_beyond(targets, lengths) & _outside(targets, classes)]
-        if wrong.size:
-            raise IndexError(f"ctc_loss: targets must lie in [0, {classes - 1}], got {int(wrong[0])}")
+        counted = np.arange(targets.shape[1])[None, :] < np.asarray(lengths)[:, None]
+        index_in_range("ctc_loss", "targets", np.asarray(targets)[counted], 0, classes)
     labels = jnp.where(outside, jnp.asarray(classes, targets.dtype), targets)
     return jnp.where(beyond, jnp.asarray(blank, targets.dtype), labels)
-
-
-def _beyond(targets: Any, lengths: Any) -> np.ndarray:
-    return np.arange(targets.shape[1])[None] >= np.asarray(lengths)[:, None]
-
-
-def _outside(targets: Any, classes: int) -> np.ndarray:
-    values = np.asarray(targets)
-    return (values < 0) | (values >= classes)
 
 
 def ctc_loss(
@@ -214,16 +215,14 @@ def ctc_loss(
     if not 0 <= blank < log_probs.shape[-1]:
         raise ValueError(f"ctc_loss: blank must lie in [0, {log_probs.shape[-1] - 1}], got {blank}")
     single = log_probs.ndim == 2
-    losses, lengths = _batched(log_probs, targets, input_lengths, target_lengths, blank, single)
-    if zero_infinity:
-        losses = jnp.where(losses == INF, jnp.zeros_like(losses), losses)
+    losses, lengths = _batched(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
     match reduction:
         case "none":
             return losses[0] if single else losses
         case "sum":
             return losses.sum()
         case "mean":
-            return (losses / jnp.maximum(lengths, 1).astype(losses.dtype)).mean()
+            return (losses / jnp.maximum(jnp.asarray(lengths), 1).astype(losses.dtype)).mean()
 
 
 def _batched(
@@ -232,9 +231,9 @@ def _batched(
     input_lengths: Lengths,
     target_lengths: Lengths,
     blank: int,
-    single: bool,
-) -> tuple[jax.Array, jax.Array]:
-    if single:
+    zero_infinity: bool,
+) -> tuple[jax.Array, Any]:
+    if log_probs.ndim == 2:
         log_probs = log_probs[:, None]
         input_lengths, target_lengths = (
             x.reshape(-1) if isinstance(x, jax.Array) else np.reshape(x, -1) for x in (input_lengths, target_lengths)
@@ -253,7 +252,7 @@ def _batched(
     labels = _labels(targets if targets.ndim == 2 else _padded(targets, wanted), wanted, classes, blank)
     dtype = log_probs.dtype
     wide = log_probs.astype(jnp.float32 if dtype.itemsize < 4 else dtype)
-    return _ctc(wide, labels, inputs, wanted, blank).astype(dtype), wanted
+    return _ctc(wide, labels, inputs, wanted, blank, bool(zero_infinity)).astype(dtype), wanted
 
 
 class CTCLoss(Module):
