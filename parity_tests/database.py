@@ -6,6 +6,7 @@ nn.functional, both with inputs that must raise. They are private to PyTorch, so
 
 from __future__ import annotations
 
+import copy
 import inspect
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import findings32, findings64, rounded
+from database_extra import EXTRA
 from flax import nnx
 
 import jaxport.nn.functional as F
@@ -34,12 +36,14 @@ if not torch.__version__.startswith(PINNED):
     )
 try:
     from torch.testing._internal.common_methods_invocations import op_db
-    from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
+    from torch.testing._internal.common_modules import ModuleErrorEnum as ModuleErrorEnum
+    from torch.testing._internal.common_modules import module_db
 except ImportError as error:  # pragma: no cover
     pytest.skip(f"PyTorch's test databases cannot be imported: {error}", allow_module_level=True)
 
 LAZY = "Lazy"
-MODULES = {info.name.removeprefix("nn."): info for info in module_db if LAZY not in info.name}
+DATABASE_MODULES = {info.name.removeprefix("nn."): info for info in module_db if LAZY not in info.name}
+MODULES: dict[str, Any] = DATABASE_MODULES | EXTRA
 FUNCTIONS = {
     f"{op.name.removeprefix('nn.functional.')}{f' ({op.variant_test_name})' if op.variant_test_name else ''}": op
     for op in op_db
@@ -79,7 +83,7 @@ def mapped(tree: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(tree, (list, tuple)):
         return type(tree)(mapped(value, leaf) for value in tree)
     if isinstance(tree, dict):
-        return {key: mapped(value, leaf) for key, value in tree.items()}
+        return type(tree)((key, mapped(value, leaf)) for key, value in tree.items())
     return leaf(tree)
 
 
@@ -88,12 +92,12 @@ def cast(tree: Any, dtype: Any) -> Any:
 
     def leaf(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            copy = value.detach().clone()
-            if copy.is_floating_point():
-                copy = copy.float().to(dtype).requires_grad_(value.requires_grad)
-            return copy
+            own = value.detach().clone()
+            if own.is_floating_point():
+                own = own.float().to(dtype).requires_grad_(value.requires_grad)
+            return own
         if isinstance(value, torch.nn.Module):
-            return value.to(dtype)
+            return copy.deepcopy(value).to(dtype)
         return dtype if value in (torch.float32, torch.float64) and isinstance(value, torch.dtype) else value
 
     return mapped(tree, leaf)

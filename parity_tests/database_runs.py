@@ -85,7 +85,8 @@ def nudged(tree: Any, number: int) -> Any:
 
     def moved(tensor: Any) -> Any:
         steps = torch.randint(-1, 2, tensor.shape, generator=generator).float()
-        return tensor.detach() * (1.0 + steps * 2.0**-24)
+        tensor = tensor.detach()
+        return torch.where(steps == 0, tensor, torch.nextafter(tensor, steps * torch.inf))
 
     def leaf(value: Any) -> Any:
         if isinstance(value, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Every module in PyTorch's own module database: values, gradients, buffers, state_dict, repr, and its errors."""
+"""Every module, on PyTorch's own database and our additions: values, gradients, buffers, state_dict, repr, errors."""
 
 import pytest
 from database import MODULES

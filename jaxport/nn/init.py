@@ -14,6 +14,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from .init_structured import dirac_ as dirac_
+from .init_structured import eye_ as eye_
+from .init_structured import orthogonal_ as orthogonal_
+from .init_structured import sparse_ as sparse_
+from .init_structured import trunc_normal_ as trunc_normal_
+
 FanMode = Literal["fan_in", "fan_out"]
 _GAINS = {
     "linear": 1.0,
