@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,14 @@ def jax_name(name: str) -> str:
     return name.split(" (")[0]
 
 
+def jax_function(name: str) -> Callable[..., Any]:
+    """Return our function with the argument order of the database, which for two puts the differentiable one first."""
+    function = getattr(F, jax_name(name))
+    if jax_name(name) not in ("embedding", "embedding_bag"):
+        return function
+    return lambda weight, index, **kwargs: function(index, weight, **kwargs)
+
+
 def _drawn(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array]:
     """Return what PyTorch draws: the same seed on ones tells which elements a dropout keeps, y / x rrelu's slopes."""
     x, p, rrelu = args[0], kwargs.get("p", 0.5), "rrelu" in op.name
@@ -218,7 +226,7 @@ def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool
     """Return everything in which a function differs from PyTorch's on one input of the database."""
     id = f"{name}[{number}]"
     single = dtype == "float32"
-    op, function = FUNCTIONS[name], getattr(F, jax_name(name))
+    op, function = FUNCTIONS[name], jax_function(name)
     with jax.enable_x64(not single), quiet():
 
         def arguments(kind: Any) -> tuple[Any, Any]:
@@ -292,7 +300,7 @@ def module_error_findings(name: str) -> tuple[int, list[str]]:
 
 def function_error_findings(name: str) -> tuple[int, list[str]]:
     """Return how many inputs of a function must raise, and which do not."""
-    op, function = FUNCTIONS[name], getattr(F, jax_name(name))
+    op, function = FUNCTIONS[name], jax_function(name)
     if op.error_inputs_func is None:
         return 0, []
     seed(f"{name} errors")

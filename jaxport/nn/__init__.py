@@ -107,3 +107,9 @@ from .loss_regression import L1Loss as L1Loss
 from .loss_regression import SmoothL1Loss as SmoothL1Loss
 from .loss_triplet import TripletMarginLoss as TripletMarginLoss
 from .loss_triplet import TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss
+from .embedding import Embedding as Embedding
+from .embedding_bag import EmbeddingBag as EmbeddingBag
+from .linear_cross_entropy import LinearCrossEntropyLoss as LinearCrossEntropyLoss
+from .linear_cross_entropy_options import LinearCrossEntropyOptions as LinearCrossEntropyOptions
+from .loss_ctc import CTCLoss as CTCLoss
+from .adaptive_softmax import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss

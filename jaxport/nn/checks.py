@@ -94,8 +94,8 @@ def int_tuple(owner: str, name: str, value: int | Sequence[int], length: int, le
 
 
 def is_concrete(array: Any) -> bool:
-    """Whether the values of `array` can be looked at now: it is not traced."""
-    return not isinstance(array, Tracer)
+    """Whether the values of `array` can be looked at now: it is not traced, and lies wholly on this host."""
+    return not isinstance(array, Tracer) and getattr(array, "is_fully_addressable", True)
 
 
 def index_in_range(owner: str, name: str, index: jax.Array, low: int, high: int) -> None:

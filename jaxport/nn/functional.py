@@ -76,3 +76,7 @@ from .loss_regression import l1_loss as l1_loss
 from .loss_regression import smooth_l1_loss as smooth_l1_loss
 from .loss_triplet import triplet_margin_loss as triplet_margin_loss
 from .loss_triplet import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
+from .embedding import embedding as embedding
+from .embedding_bag import embedding_bag as embedding_bag
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from .loss_ctc import ctc_loss as ctc_loss

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .activation import log_softmax
-from .checks import Reduction, is_concrete, probability, reduction_name, same_dtype, same_shape
+from .checks import Reduction, index_in_range, is_concrete, probability, reduction_name, same_dtype, same_shape
 from .loss_reduce import Loss as _Loss
 from .loss_reduce import elementwise_weight, matching_pair, weight_like
 from .loss_reduce import mask_like as _mask  # noqa: F401
@@ -113,15 +113,18 @@ def _in_unit_interval(name: str, array: jax.Array) -> jax.Array:
     return (array >= 0) & (array <= 1)
 
 
-def _class_weights(weight: jax.Array | None, classes: int, dtype: Any, owner: str) -> jax.Array | None:
+def _class_weights(weight: jax.Array | None, classes: int, input: jax.Array, owner: str) -> jax.Array | None:
     if weight is not None and weight.shape != (classes,):
         raise ValueError(f"{owner}: weight must have one entry for each of the {classes} classes, got {weight.shape}")
-    return None if weight is None else weight.astype(dtype)
+    same_dtype(owner, input=input, weight=weight)
+    return weight
 
 
 def _class_axis(input: jax.Array, owner: str) -> int:
     if input.ndim == 0:
         raise ValueError(f"{owner}: input must be (C,), (N, C) or (N, C, …), got a scalar")
+    if not jnp.issubdtype(input.dtype, jnp.floating):
+        raise TypeError(f"{owner}: input must have a floating dtype, got {input.dtype}")
     return 0 if input.ndim == 1 else 1
 
 
@@ -130,13 +133,26 @@ def _along(axis: int, vector: jax.Array, ndim: int) -> jax.Array:
     return vector.reshape((1,) * axis + (-1,) + (1,) * (ndim - 1 - axis))
 
 
-def _check_labels(input: jax.Array, target: jax.Array, axis: int, owner: str) -> None:
+def _labels(
+    input: jax.Array, target: jax.Array, axis: int, ignore_index: int, where: jax.Array | None, owner: str
+) -> jax.Array:
+    """Return the classes in a dtype that holds `ignore_index` too, checked as far as they can be seen."""
     wanted = input.shape[:axis] + input.shape[axis + 1 :]
+    if input.ndim == 1 and target.shape == (1,):
+        target = target.reshape(())
     if target.shape != wanted or not jnp.issubdtype(target.dtype, jnp.integer):
         raise ValueError(
             f"{owner}: target must be integer classes of shape {wanted} for input {input.shape}, "
             f"got {target.dtype} {target.shape}"
         )
+    if is_concrete(target) and (where is None or is_concrete(where)):
+        values = np.asarray(target)
+        counted = values != ignore_index
+        if where is not None and where.shape in (wanted, wanted[:1]):
+            mask = np.asarray(where)
+            counted = counted & mask.reshape(mask.shape + (1,) * (counted.ndim - mask.ndim))
+        index_in_range(owner, "target", values[counted], 0, input.shape[axis])
+    return target if target.dtype.itemsize >= 4 else target.astype(jnp.int32)
 
 
 def nll_loss(
@@ -152,8 +168,8 @@ def nll_loss(
 
     Args:
         input: x, log-probabilities (N, C), (N, C, d1, …) or (C,).
-        target: y, classes 0 … C - 1 of shape (N,), (N, d1, …) or (). A class outside this range (but for
-            `ignore_index`) gives NaN (PyTorch raises).
+        target: y, classes 0 … C - 1 of shape (N,), (N, d1, …) or (). Under tracing, where it cannot be checked, a
+            class outside this range (but for `ignore_index`) gives NaN.
         weight: w, (C,).
         ignore_index: targets of this value count for nothing.
         reduction: 'none', 'mean' or 'sum'.
@@ -161,13 +177,15 @@ def nll_loss(
 
     Raises:
         ValueError: shapes or target's dtype do not fit, or an unknown `reduction`.
+        TypeError: `input` is not floating, or `weight` has another dtype.
+        IndexError: a class outside 0 … C - 1 where it can be seen: not under ``jax.jit``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html
     """
     axis = _class_axis(input, "nll_loss")
     classes = input.shape[axis]
-    _check_labels(input, target, axis, "nll_loss")
-    class_weights = _class_weights(weight, classes, input.dtype, "nll_loss")
+    class_weights = _class_weights(weight, classes, input, "nll_loss")
+    target = _labels(input, target, axis, ignore_index, where, "nll_loss")
     kept = target != ignore_index
     in_range = (target >= 0) & (target < classes)
     # One-hot and a sum rather than a gather: its gradient is elementwise, and padding classes stay exact zeros.
@@ -200,39 +218,61 @@ def cross_entropy(
 
     Args:
         input: x, logits (N, C), (N, C, d1, …) or (C,).
-        target: classes of shape (N,), (N, d1, …) or (), or probabilities of the input's shape.
+        target: classes of shape (N,), (N, d1, …) or (), or probabilities of the input's shape. Under tracing, where
+            it cannot be checked, a class outside 0 … C - 1 (but for `ignore_index`) gives NaN.
         weight: w, (C,).
-        ignore_index: class targets of this value count for nothing.
+        ignore_index: class targets of this value count for nothing; negative beside probabilities.
         reduction: 'none', 'mean' or 'sum'.
         label_smoothing: ε in [0, 1].
         where: which examples count; see the module's docstring.
 
     Raises:
-        ValueError: shapes or dtypes do not fit, unknown `reduction`, or `label_smoothing` outside [0, 1].
+        ValueError: shapes or target's dtype do not fit, an unknown `reduction`, `label_smoothing` outside [0, 1], or
+            an `ignore_index` of 0 or more beside probabilities.
+        TypeError: `input` is not floating, or `weight` or probabilities have another dtype.
+        IndexError: a class outside 0 … C - 1 where it can be seen: not under ``jax.jit``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html
     """
+    reduction = reduction_name("cross_entropy", reduction)
     smoothing = probability("cross_entropy", "label_smoothing", label_smoothing)
     axis = _class_axis(input, "cross_entropy")
     classes = input.shape[axis]
-    class_weights = _class_weights(weight, classes, input.dtype, "cross_entropy")
+    class_weights = _class_weights(weight, classes, input, "cross_entropy")
     log_probabilities = log_softmax(input, axis)
     spread = log_probabilities
     if class_weights is not None:
         spread = log_probabilities * _along(axis, class_weights, input.ndim)
     if jnp.issubdtype(target.dtype, jnp.floating):
-        same_shape("cross_entropy", input, target)
-        smoothed = target * (1.0 - smoothing) + smoothing / classes
-        return _reduce(-(smoothed * spread).sum(axis), reduction, where, "cross_entropy")
+        return _soft_cross_entropy(input, target, spread, axis, ignore_index, reduction, smoothing, where)
+    target = _labels(input, target, axis, ignore_index, where, "cross_entropy")
     if smoothing == 0.0:
         return nll_loss(log_probabilities, target, weight, ignore_index, reduction, where=where)
-    hard = nll_loss(log_probabilities, target, weight, ignore_index, "none")
     kept = target != ignore_index
+    hard = nll_loss(log_probabilities, target, weight, ignore_index, "none", where=where)
     smooth = jnp.where(kept, -spread.sum(axis), jnp.zeros_like(hard))
-    values = (1.0 - smoothing) * hard + smoothing / classes * smooth
+    values = (1.0 - smoothing) * hard + smoothing / max(classes, 1) * smooth
     ones = jnp.ones(classes, input.dtype) if class_weights is None else class_weights
     weights = jnp.where(kept, ones[jnp.where(kept, target, 0)], jnp.zeros_like(hard))
     return _reduce(values, reduction, where, "cross_entropy", weights)
+
+
+def _soft_cross_entropy(
+    input: jax.Array,
+    target: jax.Array,
+    spread: jax.Array,
+    axis: int,
+    ignore_index: int,
+    reduction: Reduction,
+    smoothing: float,
+    where: jax.Array | None,
+) -> jax.Array:
+    same_shape("cross_entropy", input, target)
+    same_dtype("cross_entropy", input=input, target=target)
+    if ignore_index >= 0:
+        raise ValueError(f"cross_entropy: ignore_index must be negative beside probabilities, got {ignore_index}")
+    smoothed = target * (1.0 - smoothing) + smoothing / max(input.shape[axis], 1)
+    return _reduce(-(smoothed * spread).sum(axis), reduction, where, "cross_entropy")
 
 
 class MSELoss(_Loss):
