@@ -14,3 +14,6 @@ from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
 from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
 from .pooling import max_pool2d as max_pool2d
+from .norm import group_norm as group_norm
+from .norm import layer_norm as layer_norm
+from .norm import rms_norm as rms_norm
