@@ -28,3 +28,15 @@ from .pooling import MaxPool2d as MaxPool2d
 from .norm import GroupNorm as GroupNorm
 from .norm import LayerNorm as LayerNorm
 from .norm import RMSNorm as RMSNorm
+from .activation import Tanh as Tanh
+from .activation_smooth import GELU as GELU
+from .activation_smooth import LogSigmoid as LogSigmoid
+from .activation_smooth import Mish as Mish
+from .activation_smooth import SiLU as SiLU
+from .activation_smooth import Softplus as Softplus
+from .activation_smooth import Softsign as Softsign
+from .activation_smooth import Tanhshrink as Tanhshrink
+from .activation_softmax import LogSoftmax as LogSoftmax
+from .activation_softmax import Softmax as Softmax
+from .activation_softmax import Softmax2d as Softmax2d
+from .activation_softmax import Softmin as Softmin

@@ -17,3 +17,13 @@ from .pooling import max_pool2d as max_pool2d
 from .norm import group_norm as group_norm
 from .norm import layer_norm as layer_norm
 from .norm import rms_norm as rms_norm
+from .activation import tanh as tanh
+from .activation_smooth import gelu as gelu
+from .activation_smooth import logsigmoid as logsigmoid
+from .activation_smooth import mish as mish
+from .activation_smooth import silu as silu
+from .activation_smooth import softplus as softplus
+from .activation_smooth import softsign as softsign
+from .activation_smooth import tanhshrink as tanhshrink
+from .activation_softmax import gumbel_softmax as gumbel_softmax
+from .activation_softmax import softmin as softmin
