@@ -40,3 +40,9 @@ from .activation_softmax import LogSoftmax as LogSoftmax
 from .activation_softmax import Softmax as Softmax
 from .activation_softmax import Softmax2d as Softmax2d
 from .activation_softmax import Softmin as Softmin
+from .attention_module import MultiheadAttention as MultiheadAttention
+from .transformer import Transformer as Transformer
+from .transformer_stack import TransformerDecoder as TransformerDecoder
+from .transformer_stack import TransformerEncoder as TransformerEncoder
+from .transformer_layer import TransformerDecoderLayer as TransformerDecoderLayer
+from .transformer_layer import TransformerEncoderLayer as TransformerEncoderLayer

@@ -27,3 +27,5 @@ from .activation_smooth import softsign as softsign
 from .activation_smooth import tanhshrink as tanhshrink
 from .activation_softmax import gumbel_softmax as gumbel_softmax
 from .activation_softmax import softmin as softmin
+from .attention import scaled_dot_product_attention as scaled_dot_product_attention
+from .attention_multihead import multi_head_attention_forward as multi_head_attention_forward
