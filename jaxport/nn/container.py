@@ -17,7 +17,7 @@ class _ModuleSequence(Module):
 
     def _replace(self, modules: Iterable[Module] | Mapping[str, Module]) -> None:
         """Hold these modules and no others; without names they are numbered."""
-        named = modules if isinstance(modules, Mapping) else {str(i): module for i, module in enumerate(modules)}
+        named: Any = modules if isinstance(modules, Mapping) else {str(i): module for i, module in enumerate(modules)}
         named = dict(named)
         for name in self._order:
             delattr(self, name)
