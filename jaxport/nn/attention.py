@@ -14,12 +14,36 @@ from .dropout import dropout
 from .precision import product_precision
 
 
+@jax.custom_jvp
+def attention_softmax(scores: jax.Array) -> jax.Array:
+    """Return the softmax along the last axis, differentiated as PyTorch does: y · (g − Σ y g).
+
+    JAX's own derivative gives y g − y Σ y g, which loses the digits of gradients that nearly cancel.
+    """
+    return jax.nn.softmax(scores, axis=-1)
+
+
+@attention_softmax.defjvp
+def _softmax_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    y = attention_softmax(*primals)
+    part = y * tangents[0]
+    # This order, since its transpose is y · (g − Σ y g).
+    return y, part - y * jnp.sum(part, axis=-1, keepdims=True)
+
+
+@jax.custom_jvp
 def safe_softmax(scores: jax.Array) -> jax.Array:
-    """Return the softmax along the last axis, and zeros (gradient zero) where a whole row is -inf, as PyTorch does."""
-    dead = jnp.broadcast_to(jnp.all(jnp.isneginf(scores), axis=-1, keepdims=True), scores.shape)
-    # Twice: the inner one keeps the softmax, and so its derivative, away from -inf minus -inf.
-    zeros = jnp.zeros_like(scores)
-    return jnp.where(dead, zeros, jax.nn.softmax(jnp.where(dead, zeros, scores), axis=-1))
+    """Return `attention_softmax`, but zeros (gradient zero) where a whole row is -inf, as PyTorch does."""
+    dead = jnp.all(jnp.isneginf(scores), axis=-1, keepdims=True)
+    weights = attention_softmax(scores)
+    return jnp.where(jnp.broadcast_to(dead, scores.shape), jnp.zeros_like(weights), weights)
+
+
+@safe_softmax.defjvp
+def _safe_softmax_tangent(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    y = safe_softmax(*primals)
+    part = y * tangents[0]
+    return y, part - y * jnp.sum(part, axis=-1, keepdims=True)
 
 
 def attention_scores(query: jax.Array, key: jax.Array, scale: float) -> jax.Array:

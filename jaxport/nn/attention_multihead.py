@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from . import attention_heads as parts
-from .attention import additive_mask, attention_scores, check_mask, scaled_dot_product_attention, weighted_values
+from .attention import (
+    additive_mask,
+    attention_scores,
+    attention_softmax,
+    check_mask,
+    scaled_dot_product_attention,
+    weighted_values,
+)
 from .attention_heads import OWNER, refuse
 from .checks import same_dtype
 from .dropout import dropout
@@ -26,7 +33,9 @@ def _attend_with_weights(
         if mask.shape[-1] != k.shape[-2]:
             raise refuse("the masks", f"as long as the keys, {k.shape[-2]}", mask.shape[-1])
         scores = scores + jnp.broadcast_to(mask.astype(scores.dtype), scores.shape)
-    weights = dropout(jax.nn.softmax(scores, axis=-1).astype(q.dtype), dropout_p, key=dropout_key)
+    weights = attention_softmax(scores).astype(q.dtype)
+    flat = weights.reshape(-1, *weights.shape[2:])  # PyTorch's axes here, so that its masks can be replayed
+    weights = dropout(flat, dropout_p, key=dropout_key).reshape(weights.shape)
     return weighted_values(weights, v), weights
 
 
@@ -118,7 +127,7 @@ def multi_head_attention_forward(
         is_causal: a hint that `attn_mask`, which must be given, is causal. Without `key_padding_mask` and
             `need_weights` the causal mask is used in its place; otherwise `attn_mask` itself.
         dropout_key: JAX PRNG key of the dropped weights; needed while training with `dropout_p` > 0. A replayed mask
-            has shape (N, H, L, S), appended keys included.
+            has shape (N·H, L, S) with `need_weights` and (N, H, L, S) without, appended keys included.
 
     Returns:
         The output (L, N, E), and the weights after dropout, (N, L, S) averaged or (N, H, L, S), or None; without N if
