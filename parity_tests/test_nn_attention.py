@@ -171,7 +171,7 @@ MHA_NAMED = {
         "packed": {},
         "packed-self": {"inputs": "self"},
         "packed-memory": {"inputs": "memory"},
-        "batch-first": {"batch_first": True},
+        "batch-first": {"inputs": "self", "batch_first": True, "weights": "none"},
         "padding": {"padding": "bool"},
         "mask": {"attn_mask": "bool2"},
         "mask-of-each-head": {"attn_mask": "bool3"},
