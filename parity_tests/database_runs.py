@@ -48,6 +48,7 @@ from jaxport.nn.dropout import replay_masks
 from jaxport.parity.tolerances import ROUNDING_DRAWS
 
 torch = pytest.importorskip("torch")
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 PACKAGE = str(Path(jaxport.__file__).parent)
 JAX_DTYPE = {torch.float64: jnp.float64, torch.float32: jnp.float32}
@@ -222,6 +223,27 @@ def _drawn(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array]:
     return [jnp.asarray(kept[(..., *(slice(1),) * (x.ndim - axes))].numpy())]
 
 
+class _Drawn(TorchDispatchMode):
+    """Collect the masks that PyTorch draws inside a function, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks: list[jax.Array] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.bernoulli_.float:
+            self.masks.append(jnp.asarray((output != 0).numpy()))
+        return output
+
+
+def _attention_masks(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array] | None:
+    with _Drawn() as drawn:
+        seed(f"{id} run")
+        op(*args, **kwargs)
+    return drawn.masks or None
+
+
 def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool) -> list[str]:
     """Return everything in which a function differs from PyTorch's on one input of the database."""
     id = f"{name}[{number}]"
@@ -246,6 +268,8 @@ def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool
             return function(*replaced(jax_args, "args", leaves), **replaced(jax_kwargs, "kwargs", leaves)), {}
 
         masks = _drawn(op, args, kwargs, id) if "dropout" in name or "rrelu" in name else None
+        if "attention" in name:
+            masks = _attention_masks(op, args, kwargs, id)
         if masks is None:
             outputs, _, grads, _ = run_jax(call, {}, leaves, active, id, jit)
         else:

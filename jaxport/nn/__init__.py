@@ -25,6 +25,9 @@ from .module import Parameter as Parameter
 from .module import trainable as trainable
 from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .pooling import MaxPool2d as MaxPool2d
+from .norm import GroupNorm as GroupNorm
+from .norm import LayerNorm as LayerNorm
+from .norm import RMSNorm as RMSNorm
 from .activation import Tanh as Tanh
 from .activation_smooth import GELU as GELU
 from .activation_smooth import LogSigmoid as LogSigmoid
@@ -113,3 +116,9 @@ from .linear_cross_entropy import LinearCrossEntropyLoss as LinearCrossEntropyLo
 from .linear_cross_entropy_options import LinearCrossEntropyOptions as LinearCrossEntropyOptions
 from .loss_ctc import CTCLoss as CTCLoss
 from .adaptive_softmax import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
+from .attention_module import MultiheadAttention as MultiheadAttention
+from .transformer import Transformer as Transformer
+from .transformer_stack import TransformerDecoder as TransformerDecoder
+from .transformer_stack import TransformerEncoder as TransformerEncoder
+from .transformer_layer import TransformerDecoderLayer as TransformerDecoderLayer
+from .transformer_layer import TransformerEncoderLayer as TransformerEncoderLayer

@@ -14,6 +14,9 @@ from .loss import mse_loss as mse_loss
 from .loss import nll_loss as nll_loss
 from .pooling import adaptive_max_pool2d as adaptive_max_pool2d
 from .pooling import max_pool2d as max_pool2d
+from .norm import group_norm as group_norm
+from .norm import layer_norm as layer_norm
+from .norm import rms_norm as rms_norm
 from .activation import tanh as tanh
 from .activation_smooth import gelu as gelu
 from .activation_smooth import logsigmoid as logsigmoid
@@ -80,3 +83,5 @@ from .embedding import embedding as embedding
 from .embedding_bag import embedding_bag as embedding_bag
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .loss_ctc import ctc_loss as ctc_loss
+from .attention import scaled_dot_product_attention as scaled_dot_product_attention
+from .attention_multihead import multi_head_attention_forward as multi_head_attention_forward
