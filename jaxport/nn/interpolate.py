@@ -199,7 +199,9 @@ def interpolate(
     if input.shape[1] == 0:
         raise ValueError(f"interpolate: input must have channels, got shape {input.shape}")
     spatial = input.shape[2:]
-    outputs, factors = _sizes(spatial, size, scale_factor, bool(recompute_scale_factor) or (mode == "area" and size is None))
+    outputs, factors = _sizes(
+        spatial, size, scale_factor, bool(recompute_scale_factor) or (mode == "area" and size is None)
+    )
     real = np.float64 if input.dtype == jnp.float64 else np.float32
     sizes = list(zip(spatial, outputs, strict=True))
     maps = _Resampling(*_tables(mode, sizes, factors, bool(align_corners), antialias, real))

@@ -221,5 +221,7 @@ class RNNBase(Module):
             "dropout": 0.0,
             "bidirectional": False,
         }
-        changed = [f", {name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
+        changed = [
+            f", {name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value
+        ]
         return f"{self.input_size}, {self.hidden_size}{''.join(changed)}"

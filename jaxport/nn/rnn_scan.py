@@ -181,6 +181,7 @@ def _recurrence_jvp(cell: Cell, reverse: bool, primals: tuple[Any], tangents: tu
     return (outputs, last), (doutputs, dlast)
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Weights:
     """One layer's weights in one direction, in PyTorch's names; absent ones are None."""
@@ -192,6 +193,8 @@ class Weights:
     w_hr: jax.Array | None = None
 
 
+# Compiled here, so that outside of any jax.jit a second call of equal shapes does not compile its scan again.
+@functools.partial(jax.jit, static_argnums=(0, 5))
 def run_layer(
     cell: Cell, x: jax.Array, start: State, weights: Weights, mask: jax.Array | None, reverse: bool
 ) -> tuple[jax.Array, State]:
