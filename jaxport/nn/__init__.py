@@ -122,3 +122,15 @@ from .transformer_stack import TransformerDecoder as TransformerDecoder
 from .transformer_stack import TransformerEncoder as TransformerEncoder
 from .transformer_layer import TransformerDecoderLayer as TransformerDecoderLayer
 from .transformer_layer import TransformerEncoderLayer as TransformerEncoderLayer
+from . import utils as utils
+from .rnn import GRU as GRU
+from .rnn import LSTM as LSTM
+from .rnn import RNN as RNN
+from .rnn import RNNBase as RNNBase
+from .rnn_cells import GRUCell as GRUCell
+from .rnn_cells import LSTMCell as LSTMCell
+from .rnn_cells import RNNCell as RNNCell
+from .rnn_cells import RNNCellBase as RNNCellBase
+from .upsampling import Upsample as Upsample
+from .upsampling import UpsamplingBilinear2d as UpsamplingBilinear2d
+from .upsampling import UpsamplingNearest2d as UpsamplingNearest2d

@@ -85,3 +85,9 @@ from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
 from .loss_ctc import ctc_loss as ctc_loss
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention
 from .attention_multihead import multi_head_attention_forward as multi_head_attention_forward
+from .grid_sample import affine_grid as affine_grid
+from .grid_sample import grid_sample as grid_sample
+from .interpolate import interpolate as interpolate
+from .upsampling import upsample as upsample
+from .upsampling import upsample_bilinear as upsample_bilinear
+from .upsampling import upsample_nearest as upsample_nearest
