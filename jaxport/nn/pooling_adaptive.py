@@ -38,7 +38,7 @@ def _adaptive_avg(owner: str, dims: int, input: jax.Array, output_size: Any) -> 
     windows = adaptive_windows(owner, input, output_size, dims)
     if (shape := _empty(input, windows)) is not None:
         return jnp.zeros(shape, input.dtype)
-    return average(input, windows, [w.covered(0) for w in windows])
+    return average(input, windows)
 
 
 def adaptive_max_pool2d(input: jax.Array, output_size: Any, return_indices: bool = False) -> Any:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from .module import Module
-from .pooling_windows import Size, channels_back, channels_last, outer, regular_windows, sizes
-
-if TYPE_CHECKING:
-    from .pooling_grid import AnyWindows
+from .pooling_grid import AnyWindows
+from .pooling_windows import Size, Windows, channels_back, channels_last, outer, regular_windows, sizes
 
 
 def _axis_sum(x: jax.Array, axis: int, windows: AnyWindows) -> jax.Array:
-    if windows.tiled:
+    if isinstance(windows, Windows) and windows.tiled:
         return windows.blocks(x, axis).sum(axis + 1)
     return functools.reduce(jnp.add, windows.views(x, axis, 0))
 
@@ -34,15 +32,18 @@ def window_sums(input: jax.Array, windows: Sequence[AnyWindows]) -> jax.Array:
     return channels_back(x, first, dims)
 
 
-def average(input: jax.Array, windows: Sequence[AnyWindows], counts: Sequence[np.ndarray]) -> jax.Array:
-    """Return the sum of each window, divided by the product of its `counts` along the axes, in the input's dtype."""
+@functools.partial(jax.jit, static_argnames=("windows", "include_pad", "divisor"), inline=True)
+def average(
+    input: jax.Array, windows: tuple[AnyWindows, ...], include_pad: bool = True, divisor: int | None = None
+) -> jax.Array:
+    """Return the sum of each window, divided by `divisor` or the number of its elements, in the input's dtype."""
     sums = window_sums(input, windows)
-    if all((count == count[0]).all() for count in counts):
-        divisor = jnp.asarray(int(np.prod([count[0] for count in counts])), sums.dtype)
-    else:
-        divisor = jnp.asarray(outer(counts, sums.ndim - len(counts), sums.ndim), sums.dtype)
+    counts = [w.covered(w.padding if include_pad else 0) for w in windows]
+    if divisor is None and all((count == count[0]).all() for count in counts):
+        divisor = math.prod(int(count[0]) for count in counts)
+    over = outer(counts, sums.ndim - len(counts), sums.ndim) if divisor is None else divisor
     # Integers are cut off towards zero, as in PyTorch.
-    return lax.div(sums, jnp.broadcast_to(divisor, sums.shape)).astype(input.dtype)
+    return lax.div(sums, jnp.broadcast_to(jnp.asarray(over, sums.dtype), sums.shape)).astype(input.dtype)
 
 
 def _avg_pool(
@@ -57,11 +58,7 @@ def _avg_pool(
         raise ValueError(f"{owner}: divisor_override must not be zero")
     kernel, stride, padding, ceil_mode = geometry
     windows = regular_windows(owner, input, kernel, stride, padding, 1, ceil_mode, dims)
-    if divisor_override is not None:
-        counts = [np.array([divisor_override])]
-    else:
-        counts = [w.covered(w.padding if count_include_pad else 0) for w in windows]
-    return average(input, windows, counts)
+    return average(input, windows, count_include_pad, divisor_override)
 
 
 def avg_pool2d(
@@ -140,6 +137,16 @@ def avg_pool3d(
 
 
 class _AvgPool(Module):
+    kernel_size: Any
+    stride: Any
+    padding: Any
+
+    def extra_repr(self) -> str:
+        """Return the settings, as PyTorch prints them."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class _AvgPoolOver(_AvgPool):
     def __init__(
         self,
         kernel_size: Size,
@@ -155,13 +162,6 @@ class _AvgPool(Module):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
-
-    def _geometry(self) -> tuple[Any, ...]:
-        return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-
-    def extra_repr(self) -> str:
-        """Return the settings, as PyTorch prints them."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class AvgPool1d(_AvgPool):
@@ -179,16 +179,19 @@ class AvgPool1d(_AvgPool):
         count_include_pad: bool = True,
     ) -> None:
         step = kernel_size if stride is None else stride
-        one = [sizes("AvgPool1d", *pair) for pair in (("kernel_size", kernel_size, 1, 1), ("stride", step, 1, 1))]
-        super().__init__(*one, sizes("AvgPool1d", "padding", padding, 1, 0), ceil_mode, count_include_pad)
-        del self.divisor_override
+        self.kernel_size = sizes("AvgPool1d", "kernel_size", kernel_size, 1, 1)
+        self.stride = sizes("AvgPool1d", "stride", step, 1, 1)
+        self.padding = sizes("AvgPool1d", "padding", padding, 1, 0)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Map (N, C, L) to (N, C, L')."""
-        return avg_pool1d(input, *self._geometry())
+        options = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        return avg_pool1d(input, *options)
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_AvgPoolOver):
     """Average each window; see `avg_pool2d` for the formula and the options.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AvgPool2d.html
@@ -196,10 +199,11 @@ class AvgPool2d(_AvgPool):
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Map (N, C, H, W) to (N, C, H', W')."""
-        return avg_pool2d(input, *self._geometry(), self.divisor_override)
+        options = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        return avg_pool2d(input, *options, self.divisor_override)
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_AvgPoolOver):
     """Average each window; see `avg_pool3d` for the formula and the options.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AvgPool3d.html
@@ -207,4 +211,5 @@ class AvgPool3d(_AvgPool):
 
     def forward(self, input: jax.Array) -> jax.Array:
         """Map (N, C, D, H, W) to (N, C, D', H', W')."""
-        return avg_pool3d(input, *self._geometry(), self.divisor_override)
+        options = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        return avg_pool3d(input, *options, self.divisor_override)

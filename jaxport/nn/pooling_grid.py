@@ -20,8 +20,15 @@ class AdaptiveWindows(NamedTuple):
     size: int
     output: int
 
-    tiled = False
-    pads = (0, 0)
+    @property
+    def padding(self) -> int:
+        """Return 0."""
+        return 0
+
+    @property
+    def covers_all(self) -> bool:
+        """Return False: one window is a regular one."""
+        return False
 
     @property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
@@ -46,12 +53,10 @@ class AdaptiveWindows(NamedTuple):
         start, stop = self.ends
         return stop - start
 
-    def views(self, x: jax.Array, axis: int, fill: float | None) -> list[jax.Array]:
+    def views(self, x: jax.Array, axis: int, fill: float) -> list[jax.Array]:
         """Return one selection of the axis for each element of a window, `fill` where a shorter one repeats."""
         lead = (slice(None),) * axis
         views = [x.at[(*lead, row)].get(mode="promise_in_bounds", indices_are_sorted=True) for row in self.places()]
-        if fill is None:
-            return views
         shape = [-1 if i == axis else 1 for i in range(x.ndim)]
         beyond = [(number >= self.covered(0)).reshape(shape) for number in range(self.kernel)]
         filler = jnp.asarray(fill, x.dtype)

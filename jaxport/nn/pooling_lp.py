@@ -40,7 +40,7 @@ def _lp_pool(
     if math.isinf(norm_type):
         sign = 1 if norm_type > 0 else -1
         return sign * max_over(sign * _abs(input), windows, False)[0]
-    means = average(_power(input, norm_type), windows, [w.covered(0) for w in windows])
+    means = average(_power(input, norm_type), windows)
     return _root(means * math.prod(w.kernel for w in windows), norm_type)
 
 
@@ -78,7 +78,7 @@ def lp_pool2d(
 def lp_pool1d(
     input: jax.Array,
     norm_type: float,
-    kernel_size: int,
+    kernel_size: Size,
     stride: Size | None = None,
     ceil_mode: bool = False,
 ) -> jax.Array:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from .checks import index_dtype
+from .pooling_grid import AnyWindows
 from .pooling_windows import Windows, channels_back, channels_last
 
 # Longer windows that lie side by side are reduced as blocks: a slice for every element would be a long program.
@@ -34,7 +35,7 @@ def first_max(
     A chain of selections, whose derivative is a selection by the same masks: the whole gradient goes to one element.
     `unseen` says where all views before this one were padding, which is never chosen; None: nowhere.
     """
-    best, place = views[0], None if places is None else places[0]
+    best, place = views[0], views[0] if places is None else places[0]
     for number, view in enumerate(views[1:], 1):
         better = _is_better(view, best)
         if (mask := unseen[number]) is not None:
@@ -42,18 +43,21 @@ def first_max(
         best = jnp.where(better, view, best)
         if places is not None:
             place = jnp.where(better, places[number], place)
-    return best, place
+    return best, None if places is None else place
 
 
-def _unseen(windows: Windows, axis: int, ndim: int) -> list[np.ndarray | None]:
-    inside = windows.places() >= 0
+def _unseen(windows: AnyWindows, axis: int, ndim: int) -> list[np.ndarray | None]:
+    places = windows.places()
     shape = [-1 if i == axis else 1 for i in range(ndim)]
-    earlier = [inside[:number].any(0) for number in range(windows.kernel)]
-    return [None if number == 0 or seen.all() else ~seen.reshape(shape) for number, seen in enumerate(earlier)]
+    # Padding behind the input comes last: what matters is the padding before it.
+    unseen = [np.asarray((places[:number] < 0).all(0)).reshape(shape) for number in range(windows.kernel)]
+    return [mask if number and mask.any() else None for number, mask in enumerate(unseen)]
 
 
-def _axis_max(x: jax.Array, place: jax.Array | None, axis: int, windows: Windows) -> tuple[jax.Array, jax.Array | None]:
-    if windows.tiled and windows.kernel > _LONG and place is None:
+def _axis_max(
+    x: jax.Array, place: jax.Array | None, axis: int, windows: AnyWindows
+) -> tuple[jax.Array, jax.Array | None]:
+    if isinstance(windows, Windows) and windows.tiled and windows.kernel > _LONG and place is None:
         return block_max(windows.blocks(x, axis), (axis + 1,)), None
     places = None if place is None else windows.views(place, axis, 0)
     return first_max(windows.views(x, axis, lowest(x.dtype)), places, _unseen(windows, axis, x.ndim))
@@ -105,14 +109,15 @@ def flat_places(shape: tuple[int, ...], first: int, dims: int) -> jax.Array:
     return jnp.broadcast_to(jnp.arange(np.prod(inner), dtype=np.int32).reshape(inner), shape)
 
 
-def max_over(input: jax.Array, windows: tuple[Windows, ...], indices: bool) -> tuple[jax.Array, jax.Array | None]:
+@functools.partial(jax.jit, static_argnames=("windows", "indices"), inline=True)
+def max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -> tuple[jax.Array, jax.Array | None]:
     """Return the maximum of each window over the last axes, and its index into them if wanted.
 
     The last axis goes first, so that of equal elements the first in row-major order is kept.
     """
     dims = len(windows)
     x, first = channels_last(input, dims)
-    if all(w.output == 1 and w.kernel == w.size and w.dilation == 1 and w.padding == 0 for w in windows):
+    if all(w.covers_all for w in windows):
         best, place = _global_max(x, tuple(range(first, first + dims)), indices)
     else:
         best, place = x, flat_places(x.shape, first, dims) if indices else None

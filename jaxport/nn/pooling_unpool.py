@@ -70,7 +70,8 @@ def _max_unpool(
     index_in_range(owner, "indices", indices, 0, math.prod(output))
     lead = input.shape[:-dims]
     empty = jnp.zeros((math.prod(lead), math.prod(output)), input.dtype)
-    full = _put(input.reshape(len(empty), -1), indices.reshape(len(empty), -1), empty)
+    rows = (len(empty), math.prod(input.shape[-dims:]))
+    full = _put(input.reshape(rows), indices.reshape(rows), empty)
     return full.reshape(*lead, *output)
 
 

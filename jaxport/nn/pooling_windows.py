@@ -41,6 +41,11 @@ class Windows(NamedTuple):
         """Whether the windows lie side by side inside the axis."""
         return self.stride == self.kernel and self.dilation == 1 and self.pads == (0, 0)
 
+    @property
+    def covers_all(self) -> bool:
+        """Whether there is one window, the whole axis."""
+        return self.output == 1 and self.kernel == self.size and self.dilation == 1 and self.pads == (0, 0)
+
     def views(self, x: jax.Array, axis: int, fill: float) -> list[jax.Array]:
         """Return one strided slice of the axis, padded with `fill`, for each element of a window."""
         if any(self.pads):
@@ -85,8 +90,9 @@ def sizes(owner: str, name: str, value: Any, dims: int, least: int) -> tuple[int
     """
     if not isinstance(value, (int, tuple, list)):
         raise ValueError(f"{owner}: {name} must be an integer or a tuple of {dims}, got {value!r}")
-    single = isinstance(value, (tuple, list)) and len(value) == 1
-    return int_tuple(owner, name, value[0] if single else value, dims, least)
+    if not isinstance(value, int) and len(value) == 1:
+        value = value[0]
+    return int_tuple(owner, name, value, dims, least)
 
 
 def check_input(owner: str, input: jax.Array, dims: int, may_be_empty: int | None = None) -> None:
