@@ -5,7 +5,7 @@ from . import init as init
 from .activation import ReLU as ReLU
 from .activation import Sigmoid as Sigmoid
 from .container import Sequential as Sequential
-from .conv import Conv2d as Conv2d
+from .conv_modules import Conv2d as Conv2d
 from .dropout import Dropout as Dropout
 from .dropout import Dropout2d as Dropout2d
 from .dropout import replay_masks as replay_masks
@@ -20,3 +20,10 @@ from .module import Module as Module
 from .module import Parameter as Parameter
 from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .pooling import MaxPool2d as MaxPool2d
+from .conv_modules import Conv1d as Conv1d
+from .conv_modules import Conv3d as Conv3d
+from .conv_transpose_modules import ConvTranspose1d as ConvTranspose1d
+from .conv_transpose_modules import ConvTranspose2d as ConvTranspose2d
+from .conv_transpose_modules import ConvTranspose3d as ConvTranspose3d
+from .fold import Fold as Fold
+from .fold import Unfold as Unfold
