@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 
 from jaxport.metrics import Mean, Metric
-from jaxport.nn import Module, Parameter
+from jaxport.nn import Module, trainable
 
 _LOSS = Mean("loss")
 
@@ -41,8 +41,8 @@ class Totals(NamedTuple):
 
 
 def split(module: Module) -> tuple[Any, Any, Any]:
-    """Return (graphdef, parameters, rest) of a module: its structure and its arrays in two pytrees."""
-    graph, params, rest = nnx.split(module, Parameter, ...)
+    """Return (graphdef, parameters, rest): structure, what is trained, all other arrays (frozen parameters too)."""
+    graph, params, rest = nnx.split(module, trainable, ...)
     return graph, params, rest
 
 

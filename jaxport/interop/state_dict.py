@@ -11,7 +11,7 @@ from flax import nnx
 from numpy.typing import ArrayLike
 
 from jaxport.errors import WeightsError
-from jaxport.nn import Buffer, Module, Parameter
+from jaxport.nn import Buffer, Module
 
 
 class IncompatibleKeys(NamedTuple):
@@ -24,9 +24,9 @@ class IncompatibleKeys(NamedTuple):
 def _stored(module: Module) -> Iterator[tuple[str, nnx.Variable]]:
     """Yield every parameter and buffer with its key: PyTorch's order, module by module, parameters before buffers."""
     for path, part in module.named_modules(remove_duplicate=False):
-        for kind in (Parameter, Buffer):
+        for kind in (nnx.Param, Buffer):
             for name, member in part._members():
-                if isinstance(member, kind):
+                if isinstance(member, kind) and getattr(member, "persistent", True):
                     yield (f"{path}.{name}" if path else name), member
 
 

@@ -4,7 +4,11 @@ from . import functional as functional
 from . import init as init
 from .activation import ReLU as ReLU
 from .activation import Sigmoid as Sigmoid
+from .container import ModuleDict as ModuleDict
+from .container import ModuleList as ModuleList
 from .container import Sequential as Sequential
+from .container_parameters import ParameterDict as ParameterDict
+from .container_parameters import ParameterList as ParameterList
 from .conv_modules import Conv2d as Conv2d
 from .dropout import Dropout as Dropout
 from .dropout import Dropout2d as Dropout2d
@@ -18,6 +22,7 @@ from .loss import NLLLoss as NLLLoss
 from .module import Buffer as Buffer
 from .module import Module as Module
 from .module import Parameter as Parameter
+from .module import trainable as trainable
 from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .pooling import MaxPool2d as MaxPool2d
 from .conv_modules import Conv1d as Conv1d

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -94,7 +95,7 @@ def int_tuple(owner: str, name: str, value: int | Sequence[int], length: int, le
 
 def is_concrete(array: Any) -> bool:
     """Whether the values of `array` can be looked at now: it is not traced."""
-    return not isinstance(array, jax.core.Tracer)
+    return not isinstance(array, Tracer)
 
 
 def index_in_range(owner: str, name: str, index: jax.Array, low: int, high: int) -> None:

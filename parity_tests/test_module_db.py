@@ -1,0 +1,49 @@
+"""Every module in PyTorch's own module database: values, gradients, buffers, state_dict, repr, and its errors."""
+
+import pytest
+from database import MODULES
+from database_runs import module_error_findings, module_findings, module_inputs, tally
+
+from jaxport import nn
+
+OURS = [name for name in MODULES if hasattr(nn, name)]
+# The first input of each is compiled as one program; the others run operation by operation, which is quicker.
+JITTED = 1
+
+
+def findings_of(name: str, dtype: str) -> tuple[int, list[str]]:
+    count, problems = 0, []
+    row = tally("module", name)
+    for training in (True, False):
+        for number, entry in enumerate(module_inputs(name, training)):
+            count += 1
+            try:
+                found = module_findings(name, number, entry, training, dtype, jit=number < JITTED)
+            except Exception as error:
+                found = [
+                    f"{name}[{number}] {'train' if training else 'eval'} {entry.desc}: {type(error).__name__}: {error}"
+                ]
+            problems += found
+            if dtype == "float64":
+                row.inputs += 1
+                row.passed += not found
+    return count, problems
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", OURS)
+def test_module(name, dtype):
+    count, problems = findings_of(name, dtype)
+    assert count
+    if problems:
+        pytest.fail(f"{len(problems)} findings in {count} inputs\n" + "\n".join(problems[:40]), pytrace=False)
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if MODULES[name].module_error_inputs_func])
+def test_module_errors(name):
+    count, problems = module_error_findings(name)
+    row = tally("module", name)
+    row.errors, row.errors_passed = count, count - len(problems)
+    assert count
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)

@@ -1,0 +1,44 @@
+"""Every nn.functional entry of PyTorch's own operator database: values, gradients, and its errors."""
+
+import pytest
+from database import FUNCTIONS
+from database_runs import function_error_findings, function_findings, function_inputs, jax_name, tally
+
+import jaxport.nn.functional as F
+
+OURS = [name for name in FUNCTIONS if hasattr(F, jax_name(name))]
+JITTED = 1
+
+
+def findings_of(name: str, dtype: str) -> tuple[int, list[str]]:
+    problems: list[str] = []
+    row = tally("function", name)
+    samples = function_inputs(name)
+    for number, sample in enumerate(samples):
+        try:
+            found = function_findings(name, number, sample, dtype, jit=number < JITTED)
+        except Exception as error:
+            found = [f"{name}[{number}] {sample.summary()[:300]}: {type(error).__name__}: {error}"]
+        problems += found
+        if dtype == "float64":
+            row.inputs += 1
+            row.passed += not found
+    return len(samples), problems
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_function(name):
+    count, problems = findings_of(name, "float64")
+    assert count
+    if problems:
+        pytest.fail(f"{len(problems)} findings in {count} inputs\n" + "\n".join(problems[:40]), pytrace=False)
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if FUNCTIONS[name].error_inputs_func])
+def test_function_errors(name):
+    count, problems = function_error_findings(name)
+    row = tally("function", name)
+    row.errors, row.errors_passed = count, count - len(problems)
+    assert count
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
