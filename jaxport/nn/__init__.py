@@ -9,7 +9,7 @@ from .container import ModuleList as ModuleList
 from .container import Sequential as Sequential
 from .container_parameters import ParameterDict as ParameterDict
 from .container_parameters import ParameterList as ParameterList
-from .conv import Conv2d as Conv2d
+from .conv_modules import Conv2d as Conv2d
 from .dropout import Dropout as Dropout
 from .dropout import Dropout2d as Dropout2d
 from .dropout import replay_masks as replay_masks
@@ -152,3 +152,10 @@ from .pooling_lp import LPPool3d as LPPool3d
 from .pooling_unpool import MaxUnpool1d as MaxUnpool1d
 from .pooling_unpool import MaxUnpool2d as MaxUnpool2d
 from .pooling_unpool import MaxUnpool3d as MaxUnpool3d
+from .conv_modules import Conv1d as Conv1d
+from .conv_modules import Conv3d as Conv3d
+from .conv_transpose_modules import ConvTranspose1d as ConvTranspose1d
+from .conv_transpose_modules import ConvTranspose2d as ConvTranspose2d
+from .conv_transpose_modules import ConvTranspose3d as ConvTranspose3d
+from .fold import Fold as Fold
+from .fold import Unfold as Unfold

@@ -117,3 +117,11 @@ from .pooling_lp import lp_pool3d as lp_pool3d
 from .pooling_unpool import max_unpool1d as max_unpool1d
 from .pooling_unpool import max_unpool2d as max_unpool2d
 from .pooling_unpool import max_unpool3d as max_unpool3d
+from .conv import conv1d as conv1d
+from .conv import conv3d as conv3d
+from .conv import conv_tbc as conv_tbc
+from .conv_transpose import conv_transpose1d as conv_transpose1d
+from .conv_transpose import conv_transpose2d as conv_transpose2d
+from .conv_transpose import conv_transpose3d as conv_transpose3d
+from .fold import fold as fold
+from .fold import unfold as unfold
