@@ -30,7 +30,9 @@ def _shifts(x: jax.Array, geometry: Geometry) -> Iterator[tuple[tuple[int, ...],
 
 
 def _forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    return functools.reduce(jnp.add, (seen * jnp.broadcast_to(w[position], seen.shape) for position, seen in _shifts(x, geometry)))
+    return functools.reduce(
+        jnp.add, (seen * jnp.broadcast_to(w[position], seen.shape) for position, seen in _shifts(x, geometry))
+    )
 
 
 def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:

@@ -36,7 +36,9 @@ class _ConvTransposeNd(ConvBase):
         if padding_mode != "zeros":
             raise ValueError(f"{self._owner}: padding_mode must be 'zeros', got {padding_mode!r}")
         if isinstance(padding, str):
-            raise ValueError(f"{self._owner}: padding must be integers, got {padding!r}: names are for Conv layers alone")
+            raise ValueError(
+                f"{self._owner}: padding must be integers, got {padding!r}: names are for Conv layers alone"
+            )
         channels, more = (in_channels, out_channels), output_padding
         self._setup(channels, kernel_size, stride, padding, dilation, more, groups, bias, padding_mode, dtype, rngs)
 

@@ -57,9 +57,7 @@ def _placed(x: jax.Array, at: int, axis: Axis) -> jax.Array:
     return functools.reduce(jnp.add, parts)
 
 
-def unfold(
-    input: jax.Array, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
-) -> jax.Array:
+def unfold(input: jax.Array, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> jax.Array:
     """Copy every sliding block of an image into a column: (N, C, H, W) to (N, C·kH·kW, L).
 
     y[n, (c, u, v), (i, j)] = x[n, c, i·sH + u·dH - pH, j·sW + v·dW - pW], and 0 outside.

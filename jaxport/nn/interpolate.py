@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import interpolate_tables as tables
-
 from .interpolate_tables import Table
 
 Size = int | Sequence[int]

@@ -7,8 +7,6 @@ padded batch of an epoch gives exactly the loss of its real examples.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
