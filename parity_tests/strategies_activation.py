@@ -109,7 +109,7 @@ def _glu(draw: st.DrawFn) -> Case:
 def _soft(draw: st.DrawFn, function: str) -> Case:
     shape = draw(st.lists(sizes, min_size=1, max_size=3).map(tuple))
     dim = draw(st.integers(-len(shape), len(shape) - 1))
-    scale = draw(st.sampled_from([1.0, 300.0]))
+    scale = draw(st.sampled_from([1.0, 3.0]))  # farther apart, the gradient is but rounding
     return twin(
         f"{function}-{shape}-{dim}-{scale}", function, lambda rng: (scale * rng.standard_normal(shape),), dim=dim
     )

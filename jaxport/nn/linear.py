@@ -31,16 +31,22 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
 
     Raises:
         TypeError: the dtypes differ.
-        ValueError: the last axis of `input` is not the last axis of `weight`.
+        ValueError: the last axis of `input` is not the last axis of `weight`, or another shape does not fit.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
     """
     same_dtype("linear", input=input, weight=weight, bias=bias)
+    if weight.ndim not in (1, 2):
+        raise ValueError(f"linear: weight must be (out, in) or (in,), got shape {weight.shape}")
     if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: input {input.shape} must end in weight's last axis; weight is {weight.shape}")
     output = jnp.matmul(input, weight.T, precision=product_precision())
     if bias is None:
         return output
+    if bias.ndim > output.ndim or any(
+        b not in (1, n) for b, n in zip(bias.shape[::-1], output.shape[::-1], strict=False)
+    ):
+        raise ValueError(f"linear: bias must have shape {weight.shape[:-1]}, got {bias.shape}")
     return output + jnp.broadcast_to(bias, output.shape)
 
 
