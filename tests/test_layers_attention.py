@@ -31,7 +31,7 @@ SDPA_ERRORS = [
     (ValueError, "attn_mask must broadcast", (Q, K, K), {"attn_mask": jnp.ones((1, 2, 3, 5), bool)}),
     (ValueError, "attn_mask must be None", (Q, K, K), {"attn_mask": jnp.ones((3, 5), bool), "is_causal": True}),
     (ValueError, "dropout_p must be a probability", (Q, K, K), {"dropout_p": 1.5}),
-    (ValueError, "key must be a JAX PRNG key", (Q, K, K), {"dropout_p": 0.5}),
+    (ValueError, "dropout_key must be a JAX PRNG key", (Q, K, K), {"dropout_p": 0.5}),
     (ValueError, "multiple of key's", (normal(5, 3, 4), K, K), {"enable_gqa": True}),
     (ValueError, r"\(\*, H, L, E\)", (Q[0], K[0], K[0]), {"enable_gqa": True}),
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from .checks import probability, same_dtype
-from .dropout import dropout
+from .dropout import dropout, is_replaying
 from .precision import product_precision
 
 
@@ -51,6 +51,18 @@ def attention_scores(query: jax.Array, key: jax.Array, scale: float) -> jax.Arra
     wide = query.dtype if query.dtype.itemsize > 2 else jnp.float32
     transposed = jnp.swapaxes(key, -1, -2)
     return jnp.matmul(query, transposed, precision=product_precision(), preferred_element_type=wide) * scale
+
+
+def drop_weights(owner: str, weights: jax.Array, p: float, key: jax.Array | None) -> jax.Array:
+    """Drop attention weights with probability `p`.
+
+    Raises:
+        ValueError: `p` is outside [0, 1], or there is neither a key nor a mask to replay.
+    """
+    p = probability(owner, "dropout_p", p)
+    if key is None and 0.0 < p < 1.0 and not is_replaying():
+        raise ValueError(f"{owner}: dropout_key must be a JAX PRNG key where dropout_p > 0, got None")
+    return dropout(weights, p, key=key)
 
 
 def weighted_values(weights: jax.Array, value: jax.Array) -> jax.Array:
@@ -168,6 +180,5 @@ def scaled_dot_product_attention(
         attn_mask = _causal(*scores.shape[-2:])
     if attn_mask is not None:
         scores = scores + _score_mask(attn_mask, scores.shape, query, scores.dtype)
-    p = probability("scaled_dot_product_attention", "dropout_p", dropout_p)
-    weights = dropout(safe_softmax(scores), p, key=dropout_key)
+    weights = drop_weights("scaled_dot_product_attention", safe_softmax(scores), dropout_p, dropout_key)
     return weighted_values(weights, value)

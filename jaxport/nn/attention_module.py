@@ -11,7 +11,7 @@ from . import init
 from .attention_heads import each_once
 from .attention_multihead import multi_head_attention_forward
 from .checks import positive_int, probability
-from .dropout import _replayed
+from .dropout import is_replaying
 from .linear import Linear
 from .module import Module, Parameter, fresh_rngs
 
@@ -116,7 +116,7 @@ class MultiheadAttention(Module):
 
     def _dropout_key(self) -> jax.Array | None:
         # Drawn only when used, so that evaluation and replay leave the stream where it was.
-        needed = self.training and 0.0 < self.dropout < 1.0 and _replayed.get() is None
+        needed = self.training and 0.0 < self.dropout < 1.0 and not is_replaying()
         return self.rngs() if needed else None
 
     def forward(

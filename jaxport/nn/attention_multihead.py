@@ -13,12 +13,12 @@ from .attention import (
     attention_scores,
     attention_softmax,
     check_mask,
+    drop_weights,
     scaled_dot_product_attention,
     weighted_values,
 )
 from .attention_heads import OWNER, refuse
 from .checks import same_dtype
-from .dropout import dropout
 from .linear import linear
 
 
@@ -35,7 +35,7 @@ def _attend_with_weights(
         scores = scores + jnp.broadcast_to(mask.astype(scores.dtype), scores.shape)
     weights = attention_softmax(scores).astype(q.dtype)
     flat = weights.reshape(-1, *weights.shape[2:])  # PyTorch's axes here, so that its masks can be replayed
-    weights = dropout(flat, dropout_p, key=dropout_key).reshape(weights.shape)
+    weights = drop_weights(OWNER, flat, dropout_p, dropout_key).reshape(weights.shape)
     return weighted_values(weights, v), weights
 
 
