@@ -38,3 +38,4 @@ from .norm_running import InstanceNorm2d as InstanceNorm2d
 from .norm_running import InstanceNorm3d as InstanceNorm3d
 from .norm_sync import SyncBatchNorm as SyncBatchNorm
 from .rows import valid_rows as valid_rows
+from . import utils as utils
