@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from cases import Arrays, Case, all_pairs, assert_same, both_dtypes, label, normal, table
+from cases import Arrays, Case, all_pairs, assert_same, both_dtypes, findings64, generator, label, normal, table
 
 import jaxport.nn.functional as F
-from jaxport import nn
+from jaxport import engine, nn, optim
+from jaxport.interop import load_state_dict, state_dict
 
 torch = pytest.importorskip("torch")
 TF = torch.nn.functional
@@ -183,10 +184,6 @@ MODULES = [
 
 def module_findings(name: str, options: dict[str, Any], shape: tuple[int, ...], dtype: Any = "float64") -> list[str]:
     """Take three passes in training, one in evaluation, one in training, and compare outputs and state after each."""
-    from cases import findings64, generator
-
-    from jaxport.interop import load_state_dict, state_dict
-
     rng = generator(f"{name} {options}")
     theirs, ours = getattr(torch.nn, name)(4, **options).double(), getattr(nn, name)(4, **options).double()
     assert repr(ours) == repr(theirs)
@@ -212,3 +209,26 @@ def module_findings(name: str, options: dict[str, Any], shape: tuple[int, ...], 
 def test_modules_with_running_statistics(name, options, shape):
     with jax.enable_x64(True):
         assert module_findings(name, options, shape) == []
+
+
+def test_padded_batches_train_as_pytorch_s_short_ones():
+    """21 steps of SGD on 11 examples in batches of 4: the last batch is padded here, and short in PyTorch."""
+    rng = generator("padded batches")
+    x, y = 0.3 + rng.standard_normal((11, 3)), rng.standard_normal((11, 1))
+    parts = (("Linear", (3, 5)), ("BatchNorm1d", (5,)), ("Sigmoid", ()), ("Linear", (5, 1)))
+    theirs = torch.nn.Sequential(*(getattr(torch.nn, name)(*args) for name, args in parts)).double()
+    with jax.enable_x64(True):
+        keys = {"Linear": {"rngs": 0}}
+        ours = nn.Sequential(*(getattr(nn, name)(*args, **keys.get(name, {})) for name, args in parts)).double()
+        load_state_dict(ours, {key: value.numpy() for key, value in theirs.state_dict().items()})
+        options = {"epochs": 7, "batch_size": 4, "shuffle": False}
+        engine.fit(ours, (x, y), loss=nn.MSELoss(), optimizer=optim.SGD(lr=0.1), **options)
+        optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
+        for start in [0, 4, 8] * 7:
+            optimizer.zero_grad()
+            inputs, targets = (torch.from_numpy(array[start : start + 4]) for array in (x, y))
+            torch.nn.functional.mse_loss(theirs(inputs), targets).backward()
+            optimizer.step()
+        after = state_dict(ours)
+        for key, value in theirs.state_dict().items():
+            assert findings64(key, after[key], value.numpy()) == []

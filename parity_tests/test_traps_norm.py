@@ -64,8 +64,7 @@ TRAPS = [
     ("trap 20: normalised with the unbiased variance", norm_batch, "_moments", unbiased_everywhere, TRACKED, "float64"),
     ("trap 20: layer norm with ddof 1", norm_core, "centred", unbiased_centred, norms.LAYER[1], "float64"),
     ("trap 2: momentum is the weight of the old", norm_batch, "blend", swapped_momentum, TRACKED, "float64"),
-    ("trap 4: fast variance", norm_batch, "_moments", fast_moments, LARGE, "float64"),
-    ("trap 4: fast variance in float32", norm_batch, "_moments", fast_moments, LARGE, "float32"),
+    ("trap 4: fast variance", norm_batch, "_moments", fast_moments, LARGE, "float32"),
     ("trap 5: eps 1e-6 in layer norm", norm, "normalised", with_eps(1e-6), norms.LAYER[1], "float64"),
     ("trap 5: eps 1e-6 in group norm", norm, "normalised", with_eps(1e-6), norms.GROUP[1], "float64"),
 ]
@@ -81,7 +80,7 @@ def test_a_planted_mistake_is_found(monkeypatch, owner, name, mistake, case, dty
 
 
 def test_trap_2_in_instance_norm(monkeypatch):
-    case = row(norms.RUNNING_CASES, "function=instance_norm", "own=True-tracked=True", "momentum=0.1")
+    case = row(norms.RUNNING_CASES, "function=instance_norm", "own=True-tracked=True")
     assert case_findings(case, "float64") == []
     monkeypatch.setattr(norm_instance, "blend", swapped_momentum(norm_instance.blend))
     assert case_findings(case, "float64")

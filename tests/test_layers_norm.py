@@ -48,8 +48,7 @@ def test_fit_with_a_padded_batch_is_fit_with_a_short_one():
     with jax.enable_x64(True):
         x, y = examples(11)
         ours, plain = Net(nnx.Rngs(0)).double(), Net(nnx.Rngs(0)).double()
-        data = engine.Batch(jnp.asarray(x), jnp.asarray(y))
-        engine.fit(ours, data, loss=nn.MSELoss(), optimizer=optax.sgd(0.1), epochs=5, batch_size=4, shuffle=False)
+        engine.fit(ours, (x, y), loss=nn.MSELoss(), optimizer=optax.sgd(0.1), epochs=5, batch_size=4, shuffle=False)
         plain_loop(plain, x, y, 4, 5)
         found, wanted = state_dict(ours), state_dict(plain)
         assert found["bn.num_batches_tracked"] == wanted["bn.num_batches_tracked"] == 15
