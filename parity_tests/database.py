@@ -106,7 +106,8 @@ def cast(tree: Any, dtype: Any) -> Any:
 
 def numpy(tensor: Any) -> np.ndarray:
     tensor = tensor.detach()
-    return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    # A copy: buffers are updated in place by the next call.
+    return tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy().copy()
 
 
 def to_jax(tensor: Any) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from .checks import is_concrete
@@ -100,7 +101,7 @@ def _check_batch(input: jax.Array, training: bool, eps: float, axis_name: AxisNa
     if not training:
         return None
     rows = rows_of("batch_norm", input)
-    count = input.shape[0] if rows is None or not is_concrete(rows) else int(rows.sum())
+    count = input.shape[0] if rows is None or not is_concrete(rows) else int(np.asarray(rows).sum())
     count *= math.prod(input.shape[2:])
     if count == 1 and (axis_name is None or lax.psum(1, axis_name) == 1):
         raise ValueError(f"batch_norm: training needs more than one value per channel, got input {input.shape}")

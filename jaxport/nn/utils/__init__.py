@@ -1,3 +1,17 @@
 """Helpers around the layers, in PyTorch's names: ``torch.nn.utils``."""
 
 from . import rnn as rnn
+"""``torch.nn.utils``: normalised weights, parametrisations, parameters as a vector, fused layers."""
+
+from . import parametrizations as parametrizations
+from . import parametrize as parametrize
+from .fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
+from .fusion import fuse_conv_bn_weights as fuse_conv_bn_weights
+from .fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
+from .fusion import fuse_linear_bn_weights as fuse_linear_bn_weights
+from .hooks import remove_spectral_norm as remove_spectral_norm
+from .hooks import remove_weight_norm as remove_weight_norm
+from .hooks import spectral_norm as spectral_norm
+from .hooks import weight_norm as weight_norm
+from .vector import parameters_to_vector as parameters_to_vector
+from .vector import vector_to_parameters as vector_to_parameters
