@@ -156,4 +156,3 @@ from .transformer_stack import TransformerEncoder as TransformerEncoder
 from .upsampling import Upsample as Upsample
 from .upsampling import UpsamplingBilinear2d as UpsamplingBilinear2d
 from .upsampling import UpsamplingNearest2d as UpsamplingNearest2d
-from . import utils as utils

@@ -1,10 +1,8 @@
-"""Helpers around the layers, in PyTorch's names: ``torch.nn.utils``."""
-
-from . import rnn as rnn
-"""``torch.nn.utils``: normalised weights, parametrisations, parameters as a vector, fused layers."""
+"""``torch.nn.utils``: normalised weights, parametrisations, parameters as a vector, fused layers, sequences."""
 
 from . import parametrizations as parametrizations
 from . import parametrize as parametrize
+from . import rnn as rnn
 from .fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
 from .fusion import fuse_conv_bn_weights as fuse_conv_bn_weights
 from .fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
