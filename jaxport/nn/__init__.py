@@ -2,6 +2,7 @@
 
 from . import functional as functional
 from . import init as init
+from . import utils as utils
 from .activation import ReLU as ReLU
 from .activation import Sigmoid as Sigmoid
 from .container import ModuleDict as ModuleDict
@@ -25,7 +26,6 @@ from .module import Parameter as Parameter
 from .module import trainable as trainable
 from .pooling import AdaptiveMaxPool2d as AdaptiveMaxPool2d
 from .pooling import MaxPool2d as MaxPool2d
-from . import utils as utils
 from .rnn import GRU as GRU
 from .rnn import LSTM as LSTM
 from .rnn import RNN as RNN

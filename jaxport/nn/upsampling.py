@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-from .module import Module
 from .interpolate import Factor, Size, interpolate
+from .module import Module
 
 
 def upsample(
