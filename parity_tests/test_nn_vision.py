@@ -34,7 +34,7 @@ def twin(id: str, function: str, draw: Draw, *args: Any, differentiable: int | N
 # --------------------------------------------------------------------------------------------------- interpolation
 
 SHAPES = {1: (2, 3, 7), 2: (2, 3, 5, 8), 3: (2, 1, 3, 5, 4)}
-# By axes: sizes that grow, shrink, stay, become one; factors whole, broken, near 1, for one axis other than for the next.
+# By axes: sizes that grow, shrink, stay, become one; factors whole, broken, near 1, and different ones.
 GEOMETRY: dict[int, list[dict[str, Any]]] = {
     1: [{"size": m} for m in (1, 3, 7, 14, 23)] + [{"scale_factor": s} for s in (0.3, 1.05, 2.0, 2.1, 2.7, (1.7,))],
     2: [{"size": s} for s in (4, (3, 11), (10, 16), (1, 5), (5, 8), (5, 3))]
@@ -80,6 +80,10 @@ INTERPOLATE += [
     twin("shrink-antialias", "interpolate", normal((2, 1, 60, 3)), (3, 2), mode="bicubic", antialias=True),
     twin("grow-linear", "interpolate", normal((2, 1, 3)), 50, mode="linear"),
     twin("grow-bicubic", "interpolate", normal((2, 1, 2, 3)), (40, 5), mode="bicubic"),
+    # PyTorch has two kernels for images, by H' + W'; only one goes by the factor.
+    twin("nearest-128", "interpolate", normal((1, 1, 3, 125)), scale_factor=(1.0, 1.001)),
+    twin("nearest-129", "interpolate", normal((1, 1, 3, 126)), scale_factor=(1.0, 1.007)),
+    twin("nearest-128-factor", "interpolate", normal((1, 1, 3, 125)), scale_factor=(1.0, 1.007)),
     twin("one-pixel", "interpolate", normal((2, 1, 1, 1)), (4, 3), mode="bilinear", align_corners=True),
     twin("no-images", "interpolate", normal((0, 2, 3, 4)), (4, 3), mode="bilinear"),
 ]
@@ -222,7 +226,7 @@ GRID_EDGES = [
     }.items()
     for mode, padding, align in [
         ("bilinear", "reflection", True),
-        ("bicubic", "reflection", False),
+        ("bicubic", "zeros", False),
         ("bilinear", "border", True),
     ]
 ]

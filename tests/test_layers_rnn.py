@@ -32,7 +32,7 @@ def test_constructor_refuses(options, error, match):
 
 def test_sizes_and_names_are_refused():
     for sizes, error in (((0, 4), ValueError), ((3, 0), ValueError), ((3.0, 4), TypeError), (("3", 4), TypeError)):
-        with pytest.raises(error, match="GRU: .*_size must be"):
+        with pytest.raises(error, match=r"GRU: .*_size must be"):
             nn.GRU(*sizes, rngs=0)
     with pytest.raises(ValueError, match="nonlinearity must be 'tanh' or 'relu', got 'gelu'"):
         nn.RNN(3, 4, nonlinearity="gelu", rngs=0)

@@ -48,13 +48,12 @@ def _pad(place: jax.Array, size: int, padding_mode: str, align_corners: bool) ->
 
 def _read(image: jax.Array, places: Arrays) -> jax.Array:
     """Return the elements (N, C, P) at whole-numbered places (N, P) of each axis, 0 outside."""
-    sizes, flat, inside = image.shape[2:], None, None
+    sizes, shape = image.shape[2:], places[0].shape
+    flat, inside = jnp.zeros(shape, jnp.int32), jnp.ones(shape, bool)
     for place, size in zip(places, sizes, strict=True):
         within = (place >= 0) & (place <= size - 1)
         number = jnp.where(within, place, jnp.zeros_like(place)).astype(jnp.int32)
-        flat = number if flat is None else flat * size + number
-        inside = within if inside is None else inside & within
-    assert flat is not None and inside is not None
+        flat, inside = flat * size + number, inside & within
     elements = image.reshape(*image.shape[:2], -1)
     read = jax.vmap(lambda one, index: jnp.take(one, index, axis=1, mode="clip"))(elements, flat)
     return jnp.where(jnp.broadcast_to(inside[:, None], read.shape), read, jnp.zeros_like(read))

@@ -86,11 +86,13 @@ def _tables(
 ) -> tuple[list[Table], list[Table]]:
     """Return the tables of all axes, and those of PyTorch's gradient: the same but for some equal or double sizes."""
     axes = [(n, m, factor) for (n, m), factor in zip(sizes, factors, strict=True)]
-    if mode == "nearest":
-        return [tables.nearest(*axis, real) for axis in axes], [tables.nearest_gradient(*axis) for axis in axes]
-    if mode == "nearest-exact":
-        gradient = [tables.nearest_exact_gradient(*axis) for axis in axes]
-        return [tables.nearest_exact(*axis, real) for axis in axes], gradient
+    if mode in _NEAREST:
+        whole, exact = (tables.nearest, tables.nearest_gradient), (tables.nearest_exact, tables.nearest_exact_gradient)
+        take, take_gradient = whole if mode == "nearest" else exact
+        gradient = [take_gradient(*axis) for axis in axes]
+        # PyTorch computes small images by another kernel, which goes by the gradient's positions.
+        small = len(axes) == 2 and sum(m for _, m in sizes) <= 128
+        return gradient if small else [take(*axis, real) for axis in axes], gradient
     if antialias:
         kinds = (tables.antialiased, tables.antialiased_gradient)
         forward, gradient = ([kind(mode, n, m, align_corners, factor) for n, m, factor in axes] for kind in kinds)
@@ -184,6 +186,7 @@ def interpolate(
         the resized array in the input's dtype. Gradients are PyTorch's, also where those are not the derivative: with
         a factor near 1 that leaves the size as it is, ‘nearest’ and ‘bicubic’ have the gradient of a copy, and with
         `antialias` the output is a copy and the gradient is not; ‘nearest’ that doubles a size has that of factor 2.
+        Images with H' + W' ≤ 128 are themselves resized by ‘nearest’ as their gradient is, also as in PyTorch.
 
     Raises:
         TypeError: `size` or `scale_factor` of another type, or an input that is not floating outside the nearest modes

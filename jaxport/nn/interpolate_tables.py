@@ -38,8 +38,10 @@ def nearest_gradient(size: int, output: int, factor: float | None) -> Table:
 
 
 def nearest_exact(size: int, output: int, factor: float | None, real: Any) -> Table:
-    """⌊(i + ½) · step⌋, in the order of PyTorch's operations."""
-    centres = _step(size, output, False, factor, real) * (np.arange(output).astype(real) + real(0.5)) - real(0.5)
+    """⌊(i + ½) · step⌋, in the order of PyTorch's operations; its product and difference are rounded once."""
+    wide = np.float64 if real is np.float32 else np.longdouble
+    step = wide(_step(size, output, False, factor, real))
+    centres = (step * (np.arange(output).astype(wide) + wide(0.5)) - wide(0.5)).astype(real)
     return _one_tap(np.floor((np.maximum(centres, real(0)) + real(0.5)).astype(np.float32)), size)
 
 

@@ -74,8 +74,8 @@ class RNNBase(Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size = proj_size
-        dtype = jnp.float32 if dtype is None else dtype
-        self._weight_names = tuple(self._create(number, dtype) for number in range(self._scans))
+        real: DTypeLike = jnp.float32 if dtype is None else dtype
+        self._weight_names = tuple(self._create(number, real) for number in range(self._scans))
         rngs = fresh_rngs(rngs, type(self).__name__)
         self.reset_parameters(rngs)
         self.rngs = rngs["dropout"].fork() if dropout > 0 and num_layers > 1 else None

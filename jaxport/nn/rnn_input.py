@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from typing import Any
 
@@ -22,7 +21,7 @@ def refuse_bad_options(owner: str, options: dict[str, Any]) -> None:
         ValueError: a size, `dropout` or `proj_size` is out of range.
     """
     dropout, layers, proj = options["dropout"], options["num_layers"], options["proj_size"]
-    if isinstance(dropout, bool) or not isinstance(dropout, numbers.Real) or not 0 <= dropout <= 1:
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
         raise ValueError(f"{owner}: dropout must be a probability between 0 and 1, got {dropout!r}")
     for name in ("bias", "batch_first"):
         if not isinstance(options[name], bool):

@@ -1,10 +1,7 @@
 """Batches of sequences of different lengths: padded, packed, and lists of arrays.
 
 Lengths decide shapes here, so they must be concrete. Under ``jax.jit`` give a padded batch and ``lengths`` to the
-recurrent layer itself.
-
-Source: https://docs.pytorch.org/docs/stable/nn.html#utilities
-"""
+recurrent layer itself."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from ..checks import index_dtype, is_concrete
+from jaxport.nn.checks import index_dtype, is_concrete
 
 
 class _Packed(NamedTuple):
@@ -41,7 +38,7 @@ class PackedSequence(_Packed):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.PackedSequence.html
     """
 
-    def __new__(
+    def __new__(  # noqa: D102
         cls,
         data: jax.Array,
         batch_sizes: Any,
@@ -59,8 +56,7 @@ class PackedSequence(_Packed):
 
 
 def _flatten(sequence: PackedSequence) -> tuple[tuple[Any, ...], tuple[int, ...]]:
-    leaves = (sequence.data, sequence.sorted_indices, sequence.unsorted_indices)
-    return leaves, tuple(sequence.batch_sizes.tolist())
+    return (sequence.data, *sequence[2:]), tuple(sequence.batch_sizes.tolist())
 
 
 def _unflatten(sizes: tuple[int, ...], leaves: Iterable[Any]) -> PackedSequence:
