@@ -303,7 +303,10 @@ def test_refused_as_in_pytorch(name):
     function, arrays, options = REFUSED[name]
     with pytest.raises((RuntimeError, ValueError, IndexError, NotImplementedError)):
         getattr(TF, function)(*map(torch.as_tensor, arrays), **options)
-    with jax.enable_x64(True), pytest.raises((ValueError, TypeError, IndexError), match=f"^{function.removeprefix('linear_')}: "):
+    with (
+        jax.enable_x64(True),
+        pytest.raises((ValueError, TypeError, IndexError), match=f"^{function.removeprefix('linear_')}: "),
+    ):
         getattr(F, function)(*map(jnp.asarray, arrays), **options)
 
 

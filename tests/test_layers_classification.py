@@ -159,7 +159,9 @@ def test_transformations(name):
     batch = jnp.stack([w, dw])
     wanted = jnp.stack([function(w), function(dw)])
     np.testing.assert_allclose(jax.vmap(function)(batch), wanted, rtol=2e-6, atol=1e-6)
-    np.testing.assert_allclose(jax.lax.scan(lambda _, x: (_, function(x)), None, batch)[1], wanted, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.lax.scan(lambda _, x: (_, function(x)), None, batch)[1], wanted, rtol=2e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

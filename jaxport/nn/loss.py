@@ -7,8 +7,6 @@ padded batch of an epoch gives exactly the loss of its real examples.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -153,7 +151,12 @@ def _along(axis: int, vector: jax.Array, ndim: int) -> jax.Array:
 
 
 def _labels(
-    input: jax.Array, target: jax.Array, axis: int, ignore_index: int, where: jax.Array | None, owner: str
+    input: jax.Array | jax.ShapeDtypeStruct,
+    target: jax.Array,
+    axis: int,
+    ignore_index: int,
+    where: jax.Array | None,
+    owner: str,
 ) -> jax.Array:
     """Return the classes in a dtype that holds `ignore_index` too, checked as far as they can be seen."""
     wanted = input.shape[:axis] + input.shape[axis + 1 :]
