@@ -1,9 +1,41 @@
 """What every parity test runs under: no silent promotion or broadcasting in JAX."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
+import nn_report
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        default="12",
+        help="how many inputs of each entry of PyTorch's test databases are run, evenly spread, or 'all' (default: 12)",
+    )
+    parser.addoption("--nn-report", action="store_true", help="write docs/nn.md and README's count from this run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--nn-report", default=False):
+        nn_report.watch_calls()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("--nn-report", default=False):
+        nn_report.write(Path(__file__).parents[1])
+
+
+@pytest.fixture(scope="session")
+def most_inputs(request: pytest.FixtureRequest) -> int | None:
+    """Return how many inputs of one database entry are run; None means all."""
+    value = request.config.getoption("--database")
+    if value == "all":
+        return None
+    if not value.isdigit() or int(value) < 2:
+        raise pytest.UsageError(f"--database must be 'all' or an integer of at least 2, got {value!r}")
+    return int(value)
 
 
 @pytest.fixture(autouse=True)

@@ -147,7 +147,7 @@ def made_twin(module: Any) -> nn.Module:
     """Make the twin of a torch module from the arguments that it remembers, with its weights and mode."""
     args, kwargs = module._constructed_with
     twin = build(type(module).__name__, args, kwargs)
-    own = [p.dtype for p in module.parameters()]
+    own = [t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
     if own:
         twin.to(jnp.dtype(str(own[0]).removeprefix("torch.")))
     load_state_dict(twin, {key: to_jax(value) for key, value in module.state_dict().items()})

@@ -6,7 +6,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from database import (
     made_twin,
     mapped,
     named,
+    numpy,
     remembered_arguments,
     replaced,
     run_jax,
@@ -38,6 +38,7 @@ from database import (
     worst_error,
 )
 from flax import nnx
+from nn_report import tally
 
 import jaxport
 import jaxport.nn.functional as F
@@ -47,28 +48,10 @@ from jaxport.nn.dropout import replay_masks
 from jaxport.parity.tolerances import ROUNDING_DRAWS
 
 torch = pytest.importorskip("torch")
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 PACKAGE = str(Path(jaxport.__file__).parent)
 JAX_DTYPE = {torch.float64: jnp.float64, torch.float32: jnp.float32}
-
-
-@dataclass
-class Tally:
-    """What the database runs found, for one name: the generated documentation is made of these."""
-
-    inputs: int = 0
-    passed: int = 0
-    errors: int = 0
-    errors_passed: int = 0
-    worst64: float = 0.0
-    findings: list[str] = field(default_factory=list)
-
-
-TALLIES: dict[tuple[str, str], Tally] = {}
-
-
-def tally(kind: str, name: str) -> Tally:
-    return TALLIES.setdefault((kind, name), Tally())
 
 
 @contextmanager
@@ -101,6 +84,14 @@ def nudged(tree: Any, number: int) -> Any:
     return tree if number == 0 else mapped(tree, leaf)
 
 
+def spread(entries: list[Any], most: int | None) -> list[tuple[int, Any]]:
+    """Return numbered entries: all, or `most` of them, evenly spread and always the same."""
+    numbers = range(len(entries))
+    if most is not None and len(entries) > most:
+        numbers = sorted({round(i * (len(entries) - 1) / (most - 1)) for i in range(most)})
+    return [(number, entries[number]) for number in numbers]
+
+
 # ------------------------------------------------------------------------------------------------------------ modules
 
 
@@ -111,7 +102,7 @@ def module_inputs(name: str, training: bool) -> list[Any]:
         return info.module_inputs_func(info, device="cpu", dtype=torch.float64, requires_grad=True, training=training)
 
 
-def _torch_module(name: str, entry: Any, training: bool, dtype: Any, id: str) -> Any:
+def module_torch(name: str, entry: Any, training: bool, dtype: Any, id: str) -> Any:
     constructor = entry.constructor_input
     with remembered_arguments(), quiet():
         seed(f"{id} construct")
@@ -146,7 +137,7 @@ def jax_module_run(twin: nn.Module, args: Any, kwargs: Any, active: list[bool], 
 def _static_findings(twin: nn.Module, module: Any) -> list[str]:
     """Compare what stands before any call: state_dict in keys, order and bits, and repr."""
     problems = []
-    ours, theirs = state_dict(twin), {key: np.asarray(to_jax(v)) for key, v in module.state_dict().items()}
+    ours, theirs = state_dict(twin), {key: numpy(v) for key, v in module.state_dict().items()}
     if list(ours) != list(theirs):
         problems.append(f"state_dict keys {list(ours)}, PyTorch's are {list(theirs)}")
     elif any(ours[k].tobytes() != theirs[k].tobytes() or ours[k].dtype != theirs[k].dtype for k in theirs):
@@ -165,10 +156,10 @@ def module_findings(name: str, number: int, entry: Any, training: bool, dtype: s
     call = entry.forward_input
     with jax.enable_x64(not single), quiet():
         exact_args, exact_kwargs = cast(call.args, torch.float64), cast(call.kwargs, torch.float64)
-        module = _torch_module(name, entry, training, torch.float64, id)
+        module = module_torch(name, entry, training, torch.float64, id)
         exact = run_torch(module, exact_args, exact_kwargs, module, id)
         rough = None
-        fresh = _torch_module(name, entry, training, torch.float32 if single else torch.float64, id)
+        fresh = module_torch(name, entry, training, torch.float32 if single else torch.float64, id)
         twin = made_twin(fresh)
         problems = _static_findings(twin, fresh)
         args, kwargs = exact_args, exact_kwargs
@@ -176,7 +167,7 @@ def module_findings(name: str, number: int, entry: Any, training: bool, dtype: s
             args, kwargs = cast(call.args, torch.float32), cast(call.kwargs, torch.float32)
             rough = []
             for draw in range(ROUNDING_DRAWS + 1):
-                rough_module = _torch_module(name, entry, training, torch.float32, id)
+                rough_module = module_torch(name, entry, training, torch.float32, id)
                 rough_module, *moved = nudged((rough_module, args, kwargs), draw)
                 rough.append(run_torch(rough_module, *moved, rough_module, id))
         active = _active(module, exact_args, exact_kwargs, id)
@@ -217,13 +208,40 @@ def jax_function(name: str) -> Callable[..., Any]:
     return lambda weight, index, **kwargs: function(index, weight, **kwargs)
 
 
-def _dropout_masks(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array]:
-    """Draw PyTorch's mask: the same seed on ones tells which elements are kept."""
-    ones = torch.ones_like(args[0])
+def _drawn(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array]:
+    """Return what PyTorch draws: the same seed on ones tells which elements a dropout keeps, y / x rrelu's slopes."""
+    x, p, rrelu = args[0], kwargs.get("p", 0.5), "rrelu" in op.name
+    training = kwargs.get("training", not rrelu and "alpha" not in op.name)
+    if not training or x.numel() == 0 or (p in (0.0, 1.0) and not rrelu):
+        return []
     seed(f"{id} run")
-    output = op(ones, *args[1:], **kwargs)
+    output = op(x.detach() if rrelu else torch.ones_like(x), *args[1:], **kwargs).detach()
+    if rrelu:
+        return [jnp.asarray(torch.where(x < 0, output / x, 1.0).detach().numpy())]
     kept = output == output.max() if "alpha" in op.name else output != 0
-    return [jnp.asarray(kept.numpy())]
+    axes = {"dropout3d": x.ndim - 3, "dropout2d": 2, "feature_alpha_dropout": 2}.get(op.name.split(".")[-1], x.ndim)
+    return [jnp.asarray(kept[(..., *(slice(1),) * (x.ndim - axes))].numpy())]
+
+
+class _Drawn(TorchDispatchMode):
+    """Collect the masks that PyTorch draws inside a function, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks: list[jax.Array] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.bernoulli_.float:
+            self.masks.append(jnp.asarray((output != 0).numpy()))
+        return output
+
+
+def _attention_masks(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array] | None:
+    with _Drawn() as drawn:
+        seed(f"{id} run")
+        op(*args, **kwargs)
+    return drawn.masks or None
 
 
 def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool) -> list[str]:
@@ -249,7 +267,9 @@ def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool
         def call(_: Any, leaves: dict[str, Any]) -> tuple[Any, Any]:
             return function(*replaced(jax_args, "args", leaves), **replaced(jax_kwargs, "kwargs", leaves)), {}
 
-        masks = _dropout_masks(op, args, kwargs, id) if "dropout" in name else None
+        masks = _drawn(op, args, kwargs, id) if "dropout" in name or "rrelu" in name else None
+        if "attention" in name:
+            masks = _attention_masks(op, args, kwargs, id)
         if masks is None:
             outputs, _, grads, _ = run_jax(call, {}, leaves, active, id, jit)
         else:

@@ -2,7 +2,8 @@
 
 import pytest
 from database import FUNCTIONS
-from database_runs import function_error_findings, function_findings, function_inputs, jax_name, tally
+from database_runs import function_error_findings, function_findings, function_inputs, jax_name, spread
+from nn_report import tally
 
 import jaxport.nn.functional as F
 
@@ -10,11 +11,11 @@ OURS = [name for name in FUNCTIONS if hasattr(F, jax_name(name))]
 JITTED = 1
 
 
-def findings_of(name: str, dtype: str) -> tuple[int, list[str]]:
+def findings_of(name: str, dtype: str, most: int | None) -> tuple[int, list[str]]:
     problems: list[str] = []
     row = tally("function", name)
-    samples = function_inputs(name)
-    for number, sample in enumerate(samples):
+    samples = spread(function_inputs(name), most)
+    for number, sample in samples:
         try:
             found = function_findings(name, number, sample, dtype, jit=number < JITTED)
         except Exception as error:
@@ -27,8 +28,8 @@ def findings_of(name: str, dtype: str) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_function(name):
-    count, problems = findings_of(name, "float64")
+def test_function(name, most_inputs):
+    count, problems = findings_of(name, "float64", most_inputs)
     assert count
     if problems:
         pytest.fail(f"{len(problems)} findings in {count} inputs\n" + "\n".join(problems[:40]), pytrace=False)

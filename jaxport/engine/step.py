@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 
 from jaxport.metrics import Metric
-from jaxport.nn import Module
+from jaxport.nn import Module, valid_rows
 
 from .state import Batch, Totals, TrainState, add_to_totals, split
 
@@ -87,7 +87,8 @@ def loss_and_gradients(task: Task, params: Any, rest: Any, batch: Batch) -> tupl
     def objective(params: Any) -> tuple[jax.Array, tuple[Any, Any]]:
         # Without copy, a layer that updates its buffers raises a trace-level error.
         module = nnx.merge(task.train_graph, params, rest, copy=True)
-        prediction = module(task.prepare(batch.x))
+        with valid_rows(batch.where):
+            prediction = module(task.prepare(batch.x))
         return _masked_loss(task, prediction, batch), (prediction, split(module)[2])
 
     (loss, (prediction, new_rest)), grads = jax.value_and_grad(objective, has_aux=True)(params)
@@ -116,6 +117,7 @@ def train_step(task: Task, state: TrainState, totals: Totals, batch: Batch) -> t
 def eval_step(task: Task, params: Any, rest: Any, totals: Totals, batch: Batch) -> Totals:
     """Add one batch's loss and metrics in evaluation mode to `totals`."""
     module = nnx.merge(task.eval_graph, params, rest, copy=True)
-    prediction = module(task.prepare(batch.x))
+    with valid_rows(batch.where):
+        prediction = module(task.prepare(batch.x))
     loss = _masked_loss(task, prediction, batch)
     return add_to_totals(totals, loss, task.weight(batch), prediction, batch, task.metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -38,11 +39,18 @@ def state_dict(module: Module) -> dict[str, np.ndarray]:
 
     Returns:
         Key → array in PyTorch's shape and layout, in PyTorch's order. ``torch.from_numpy`` of each, in a dictionary,
-        is what the PyTorch module of the same architecture loads.
+        is what the PyTorch module of the same architecture loads. Integers are int64, as PyTorch's are, also where
+        JAX holds them in 32 bits.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.state_dict
     """
-    return {key: np.array(variable[...]) for key, variable in _stored(module)}
+    return {key: as_in_torch(np.array(variable[...])) for key, variable in _stored(module)}
+
+
+def as_in_torch(array: np.ndarray) -> np.ndarray:
+    """Return int32 as int64, which JAX does not have without x64: PyTorch's integer (BatchNorm's count of batches)."""
+    narrowed = array.dtype == np.int32 and jax.dtypes.canonicalize_dtype(np.int64) == np.int32
+    return array.astype(np.int64) if narrowed else array
 
 
 def _misfit(key: str, variable: nnx.Variable, value: np.ndarray) -> str | None:
@@ -52,6 +60,8 @@ def _misfit(key: str, variable: nnx.Variable, value: np.ndarray) -> str | None:
     floating = [jnp.issubdtype(dtype, jnp.floating) for dtype in (value.dtype, variable.dtype)]
     if floating[0] != floating[1]:
         return f"{key}: dtype {value.dtype} in the mapping, {variable.dtype} in the module"
+    if not floating[0] and (value.astype(variable.dtype) != value).any():
+        return f"{key}: {value.dtype} values that {variable.dtype} cannot hold"
     return None
 
 

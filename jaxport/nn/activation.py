@@ -1,10 +1,13 @@
-"""Activations: relu, sigmoid, softmax and log_softmax."""
+"""The plainest activations: relu, sigmoid, tanh and their modules; the other files of this name hold the rest."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
+from .activation_rule import promoting, with_tangent
+from .activation_softmax import log_softmax as log_softmax
+from .activation_softmax import softmax as softmax
 from .module import Module
 
 
@@ -20,6 +23,7 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     return jnp.where(input <= 0, jnp.zeros_like(input), input)
 
 
+@promoting
 def sigmoid(input: jax.Array) -> jax.Array:
     """Return 1 / (1 + exp(-x)).
 
@@ -28,42 +32,46 @@ def sigmoid(input: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(input)
 
 
-def softmax(input: jax.Array, dim: int) -> jax.Array:
-    """Return exp(x) / Σ exp(x) along axis `dim`.
+def _tanh_tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
+    e = jnp.exp(-2.0 * jnp.abs(x))
+    return dx * (4.0 * e / ((1.0 + e) * (1.0 + e)))
 
-    Differs from PyTorch: `dim` has no default (PyTorch's implicit choice is deprecated).
 
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html
+def _tanh_value(x: jax.Array) -> jax.Array:
+    e = jnp.expm1(-2.0 * jnp.abs(x))
+    return jnp.sign(x) * (-e / (2.0 + e))
+
+
+@promoting
+def tanh(input: jax.Array) -> jax.Array:
+    """Return (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.tanh.html
     """
-    return jax.nn.softmax(input, axis=dim)
+    # Not jnp.tanh, which loses two bits of float32 on CPUs, and three in its derivative.
+    return with_tangent(_tanh_value, _tanh_tangent)(input)
 
 
-def log_softmax(input: jax.Array, dim: int) -> jax.Array:
-    """Return x - log Σ exp(x) along axis `dim`.
+class InplaceFlag(Module):
+    """An activation whose only setting is `inplace`, which is accepted, printed and without effect."""
 
-    Differs from PyTorch: `dim` has no default (PyTorch's implicit choice is deprecated).
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
 
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.log_softmax.html
-    """
-    return jax.nn.log_softmax(input, axis=dim)
+    def extra_repr(self) -> str:
+        """Return the flag, as PyTorch prints it."""
+        return "inplace=True" if self.inplace else ""
 
 
-class ReLU(Module):
+class ReLU(InplaceFlag):
     """Apply max(0, x) elementwise.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReLU.html
     """
 
-    def __init__(self, inplace: bool = False) -> None:
-        self.inplace = inplace
-
     def forward(self, input: jax.Array) -> jax.Array:
         """Return max(0, x), in the input's shape."""
         return relu(input)
-
-    def extra_repr(self) -> str:
-        """Return the flag, as PyTorch prints it."""
-        return "inplace=True" if self.inplace else ""
 
 
 class Sigmoid(Module):
@@ -75,3 +83,14 @@ class Sigmoid(Module):
     def forward(self, input: jax.Array) -> jax.Array:
         """Return the logistic function, in the input's shape."""
         return sigmoid(input)
+
+
+class Tanh(Module):
+    """Apply the hyperbolic tangent elementwise.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Tanh.html
+    """
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Return tanh(x), in the input's shape."""
+        return tanh(input)

@@ -106,7 +106,7 @@ def index_in_range(owner: str, name: str, index: jax.Array | np.ndarray, low: in
     """
     if not is_concrete(index) or index.size == 0:
         return
-    # In NumPy: JAX's functions would be traced under jit, also for a constant.
+    # In NumPy: an operation of JAX on a constant inside jit is traced.
     values = np.asarray(index)
     least, most = int(values.min()), int(values.max())
     if least < low or most >= high:

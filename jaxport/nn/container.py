@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
@@ -121,7 +120,7 @@ class Sequential(_ModuleSequence):
 
     ``Sequential(a, b)`` names them "0", "1"; ``Sequential(OrderedDict(first=a, second=b))`` by the keys;
     ``net = Sequential(); net.add_module("first", a)`` one at a time. Indexing, slicing, ``append``, ``insert``,
-    ``extend``, ``pop``, ``del``, ``+`` and ``*`` work as on a list; ``*`` copies.
+    ``extend``, ``pop``, ``del``, ``+`` and ``*`` work as on a list; ``*`` repeats the same modules (shared weights).
 
     Raises:
         TypeError: something is not a jaxport module.
@@ -145,14 +144,14 @@ class Sequential(_ModuleSequence):
 
     def __mul__(self, other: int) -> Sequential:
         times = self._times(other)
-        return Sequential(*(copy.deepcopy(module) for _ in range(times) for module in self))
+        return Sequential(*(module for _ in range(times) for module in self))
 
     __rmul__ = __mul__
 
     def __imul__(self, other: int) -> Self:
         originals = list(self)
         for _ in range(self._times(other) - 1):
-            self.extend(copy.deepcopy(module) for module in originals)
+            self.extend(originals)
         return self
 
     def _times(self, other: Any) -> int:

@@ -1,66 +1,177 @@
-"""Convolutions: conv2d, Conv2d."""
+"""Convolutions: conv1d, conv2d, conv3d, conv_tbc."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import lax
-from jax.typing import DTypeLike
 
-from . import init
-from .checks import int_pair, positive_int, same_dtype
-from .conv_cpu import Pair, conv2d_cpu
-from .module import Module, Parameter, fresh_rngs
+from .checks import int_tuple, positive_int, same_dtype
+from .conv_bilinear import Geometry, Ints, Pads
+from .conv_fast import conv_cpu
 from .precision import product_precision
 
 Padding = int | tuple[int, ...] | Literal["same", "valid"]
-PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
-_PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+AXES = {1: "L", 2: "HW", 3: "DHW"}
 
 
-def _pad_amounts(padding: Padding, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
+def int_numbers(owner: str, name: str, value: int | Sequence[int], ndim: int, least: int) -> Ints:
+    """Return one integer for each spatial axis; one of them stands for all, alone or in a tuple, as in PyTorch.
+
+    Raises:
+        ValueError: another length, type or size.
+    """
+    if not isinstance(value, int) and len(value) == 1:
+        value = value[0]
+    return int_tuple(owner, name, value, ndim, least)
+
+
+def pad_amounts(owner: str, padding: Padding, kernel: Ints, stride: Ints, dilation: Ints) -> Pads:
     """Return (before, after) for each spatial axis; 'same' puts the odd one after, as PyTorch does."""
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return ((0, 0),) * len(kernel)
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise ValueError(f"conv2d: padding='same' needs stride 1, got stride {stride}")
-        height, width = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
-        return (height // 2, height - height // 2), (width // 2, width - width // 2)
+            raise ValueError(f"{owner}: padding='same' needs stride 1, got stride {stride}")
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
     if isinstance(padding, str):
-        raise ValueError(f"conv2d: padding must be an integer, a pair, 'same' or 'valid', got {padding!r}")
-    height, width = int_pair("conv2d", "padding", padding, 0)
-    return (height, height), (width, width)
+        raise ValueError(f"{owner}: padding must be integers, 'same' or 'valid', got {padding!r}")
+    return tuple((p, p) for p in int_numbers(owner, "padding", padding, len(kernel), 0))
 
 
-def _check_shapes(input: jax.Array, weight: jax.Array, bias: jax.Array | None, groups: int) -> None:
-    if input.ndim not in (3, 4) or weight.ndim != 4:
+def check_ranks(owner: str, ndim: int, input: jax.Array, weight: jax.Array, weight_axes: str) -> None:
+    """Refuse an input that is neither a batch nor a single example, a weight of another rank, and an empty kernel."""
+    axes = ", ".join(AXES[ndim])
+    if input.ndim not in (ndim + 1, ndim + 2) or weight.ndim != ndim + 2:
+        kernel = ", ".join(f"k{axis}" for axis in AXES[ndim])
         raise ValueError(
-            f"conv2d: input must be (N, C, H, W) or (C, H, W) and weight (out, in/groups, kH, kW), "
+            f"{owner}: input must be (N, C, {axes}) or (C, {axes}) and weight ({weight_axes}, {kernel}), "
             f"got {input.shape} and {weight.shape}"
         )
-    channels = input.shape[-3]
+    if 0 in weight.shape[2:]:
+        raise ValueError(f"{owner}: weight must have a kernel of at least one element, got {weight.shape}")
+
+
+def check_bias(owner: str, bias: jax.Array | None, channels: int) -> None:
+    """Refuse a bias that is not one number for each output channel."""
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"{owner}: bias must have shape {(channels,)}, got {bias.shape}")
+
+
+def _check_shapes(
+    owner: str, ndim: int, input: jax.Array, weight: jax.Array, bias: jax.Array | None, groups: int
+) -> None:
+    check_ranks(owner, ndim, input, weight, "out, in/groups")
+    channels = input.shape[-ndim - 1]
     if channels != weight.shape[1] * groups:
         raise ValueError(
-            f"conv2d: input {input.shape} has {channels} channels, but weight {weight.shape} with groups={groups} "
+            f"{owner}: input {input.shape} has {channels} channels, but weight {weight.shape} with groups={groups} "
             f"takes {weight.shape[1] * groups}"
         )
-    if weight.shape[0] % groups:
-        raise ValueError(f"conv2d: groups must divide the {weight.shape[0]} output channels, got {groups}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"conv2d: bias must have shape {weight.shape[:1]}, got {bias.shape}")
+    if weight.shape[0] % groups or weight.shape[0] < groups:
+        raise ValueError(f"{owner}: groups must divide the {weight.shape[0]} output channels, got {groups}")
+    check_bias(owner, bias, weight.shape[0])
+
+
+def fast_on_cpu(input: jax.Array) -> bool:
+    """Whether the CPU's fast formulation applies: nothing empty, and no mesh with axes of explicit type."""
+    on_cpu = jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().empty
+    return on_cpu and 0 not in input.shape and jnp.issubdtype(input.dtype, jnp.floating)
+
+
+def computed_in(dtype: jnp.dtype) -> jnp.dtype:
+    """Return the dtype to convolve in: on CPUs float32 for the half precisions, as PyTorch sums; else `dtype`."""
+    half = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4 and jax.default_backend() == "cpu"
+    return jnp.dtype(jnp.float32) if half else dtype
+
+
+def add_channel_bias(output: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Add a bias (C,) to (N, C, ...)."""
+    return output if bias is None else output + bias.reshape(-1, *(1,) * (output.ndim - 2))[None]
+
+
+def _convolve(
+    input: jax.Array, weight: jax.Array, bias: jax.Array | None, geometry: Geometry, groups: int
+) -> jax.Array:
+    if fast_on_cpu(input):
+        return conv_cpu(input, weight, bias, geometry, groups)
+    axes = AXES[len(geometry.size)]
+    output = lax.conv_general_dilated(
+        input,
+        weight,
+        window_strides=geometry.stride,
+        padding=geometry.pads,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=(f"NC{axes}", f"OI{axes}", f"NC{axes}"),
+        feature_group_count=groups,
+        precision=product_precision(),
+    )
+    return add_channel_bias(output, bias)
+
+
+def _conv(
+    owner: str,
+    ndim: int,
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None,
+    stride: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+    groups: int,
+) -> jax.Array:
+    """Cross-correlate in `ndim` dimensions, after checking everything."""
+    same_dtype(owner, input=input, weight=weight, bias=bias)
+    positive_int(owner, "groups", groups)
+    _check_shapes(owner, ndim, input, weight, bias, groups)
+    kernel, size = weight.shape[2:], input.shape[-ndim:]
+    strides = int_numbers(owner, "stride", stride, ndim, 1)
+    dilations = int_numbers(owner, "dilation", dilation, ndim, 1)
+    geometry = Geometry(size, kernel, strides, pad_amounts(owner, padding, kernel, strides, dilations), dilations)
+    for n, k, _, pad, d, _ in geometry.axes():
+        if n + sum(pad) < d * (k - 1) + 1:
+            raise ValueError(
+                f"{owner}: the padded input {n + sum(pad)} is smaller than the kernel's extent {d * (k - 1) + 1}: "
+                f"input {input.shape}, weight {weight.shape}, padding {padding!r}"
+            )
+    batch = input if input.ndim == ndim + 2 else input[None]
+    dtype = computed_in(input.dtype)
+    arrays = (a if a is None else a.astype(dtype) for a in (batch, weight, bias))
+    output = _convolve(*arrays, geometry, groups).astype(input.dtype)
+    return output if input.ndim == ndim + 2 else output[0]
+
+
+def conv1d(
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+) -> jax.Array:
+    """Cross-correlate sequences with kernels.
+
+    y[n, o, i] = b[o] + Σ_{c,u} W[o, c, u] · x[n, c, i·stride + u·dilation - padding]
+
+    Args and Raises: as in `conv2d`, with x (N, C, L) or (C, L) and W (O, C / groups, kL).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv1d.html
+    """
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv2d(
     input: jax.Array,
     weight: jax.Array,
     bias: jax.Array | None = None,
-    stride: int | tuple[int, int] = 1,
+    stride: int | tuple[int, ...] = 1,
     padding: Padding = 0,
-    dilation: int | tuple[int, int] = 1,
+    dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> jax.Array:
     """Cross-correlate images with kernels.
@@ -71,7 +182,7 @@ def conv2d(
         input: x, (N, C, H, W) or one image (C, H, W).
         weight: W, (O, C / groups, kH, kW).
         bias: b, (O,).
-        stride: step between windows, an integer or (sH, sW).
+        stride: step between windows, an integer or one for each axis.
         padding: zeros on every side, an integer, (pH, pW), 'valid' (none) or 'same' (output as large as the input).
         dilation: step between kernel elements.
         groups: channels are split into this many independent groups.
@@ -85,126 +196,50 @@ def conv2d(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
     """
-    same_dtype("conv2d", input=input, weight=weight, bias=bias)
-    positive_int("conv2d", "groups", groups)
-    _check_shapes(input, weight, bias, groups)
-    strides = int_pair("conv2d", "stride", stride, 1)
-    dilations = int_pair("conv2d", "dilation", dilation, 1)
-    kernel = (weight.shape[2], weight.shape[3])
-    pads = _pad_amounts(padding, kernel, strides, dilations)
-    for size, k, d, (before, after) in zip(input.shape[-2:], kernel, dilations, pads, strict=True):
-        if size + before + after < d * (k - 1) + 1:
-            raise ValueError(
-                f"conv2d: the padded input {size + before + after} is smaller than the kernel's extent "
-                f"{d * (k - 1) + 1}: input {input.shape}, weight {weight.shape}, padding {padding!r}"
-            )
-    if input.ndim == 3:
-        return conv2d(input[None], weight, bias, strides, padding, dilations, groups)[0]
-    if _canonical_on_cpu(input, groups):
-        return conv2d_cpu(input, weight, bias, strides, pads, dilations)
-    output = lax.conv_general_dilated(
-        input,
-        weight,
-        window_strides=strides,
-        padding=pads,
-        rhs_dilation=dilations,
-        dimension_numbers=("NCHW", "OIHW", "NCHW"),
-        feature_group_count=groups,
-        precision=product_precision(),
-    )
-    return output if bias is None else output + bias[None, :, None, None]
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _canonical_on_cpu(input: jax.Array, groups: int) -> bool:
-    """Whether the CPU's fast formulation applies: no groups, no empty batch, no mesh with axes of explicit type."""
-    on_cpu = jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().empty
-    return on_cpu and groups == 1 and 0 not in input.shape and jnp.issubdtype(input.dtype, jnp.floating)
+def conv3d(
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: Padding = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+) -> jax.Array:
+    """Cross-correlate volumes with kernels.
+
+    y[n, o, h, i, j] = b[o] + Σ_{c,t,u,v} W[o, c, t, u, v] · x[n, c, h·stride + t·dilation - padding, …]
+
+    Args and Raises: as in `conv2d`, with x (N, C, D, H, W) or (C, D, H, W) and W (O, C / groups, kD, kH, kW).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv3d.html
+    """
+    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-class Conv2d(Module):
-    """Cross-correlate images with trained kernels: `weight` (out, in / groups, kH, kW) and `bias` (out,).
+def conv_tbc(input: jax.Array, weight: jax.Array, bias: jax.Array, pad: int = 0) -> jax.Array:
+    """Cross-correlate sequences with time first: (T, N, C) with W (k, C, O), plus b (O,), to (T', N, O).
 
-    Both start from U(±1/√fan_in), fan_in = in / groups · kH · kW, as in PyTorch.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel_size: an integer or (kH, kW).
-        stride: step between windows, an integer or (sH, sW).
-        padding: an integer, (pH, pW), 'valid' or 'same'.
-        dilation: step between kernel elements.
-        groups: channels are split into this many independent groups.
-        bias: whether b is added.
-        padding_mode: what the padding holds: 'zeros', 'reflect', 'replicate' or 'circular'.
-        dtype: of the parameters; None means float32.
-        rngs: a ``flax.nnx.Rngs`` (stream ``params``) or a seed.
+    T' = T + 2·pad - k + 1; a negative `pad` crops, and T' may be 0.
 
     Raises:
-        ValueError: a size or option that is not one of these.
+        ValueError: shapes that do not fit.
+        TypeError: the dtypes differ, or `pad` is not an integer.
 
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.conv_tbc.html
     """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: Padding = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: PaddingMode = "zeros",
-        dtype: DTypeLike | None = None,
-        *,
-        rngs: nnx.Rngs | int,
-    ) -> None:
-        self.in_channels = positive_int("Conv2d", "in_channels", in_channels)
-        self.out_channels = positive_int("Conv2d", "out_channels", out_channels)
-        self.groups = positive_int("Conv2d", "groups", groups)
-        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if channels % groups:
-                raise ValueError(f"Conv2d: groups must divide {name}={channels}, got {groups}")
-        if padding_mode not in _PAD_MODES:
-            raise ValueError(f"Conv2d: padding_mode must be one of {', '.join(_PAD_MODES)}, got {padding_mode!r}")
-        self.kernel_size = int_pair("Conv2d", "kernel_size", kernel_size, 1)
-        self.stride = int_pair("Conv2d", "stride", stride, 1)
-        self.dilation = int_pair("Conv2d", "dilation", dilation, 1)
-        self.padding: Padding = padding if isinstance(padding, str) else int_pair("Conv2d", "padding", padding, 0)
-        self.padding_mode = padding_mode
-        _pad_amounts(self.padding, self.kernel_size, self.stride, self.dilation)
-        dtype = jnp.float32 if dtype is None else dtype
-        self.weight = Parameter(jnp.zeros((out_channels, in_channels // groups, *self.kernel_size), dtype))
-        self.bias = Parameter(jnp.zeros((out_channels,), dtype)) if bias else None
-        self.reset_parameters(fresh_rngs(rngs, "Conv2d"))
-
-    def reset_parameters(self, rngs: nnx.Rngs) -> None:
-        """Draw new initial values."""
-        init.reset_weight_and_bias(self.weight, self.bias, rngs)
-
-    def forward(self, input: jax.Array) -> jax.Array:
-        """Map (N, in, H, W) to (N, out, H', W')."""
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            pads = _pad_amounts(padding, self.kernel_size, self.stride, self.dilation)
-            input = jnp.pad(input, ((0, 0),) * (input.ndim - 2) + pads, mode=_PAD_MODES[self.padding_mode])
-            padding = 0
-        bias = None if self.bias is None else self.bias[...]
-        return conv2d(input, self.weight[...], bias, self.stride, padding, self.dilation, self.groups)
-
-    def extra_repr(self) -> str:
-        """Return the settings that are not the defaults, as PyTorch prints them."""
-        parts = [f"{self.in_channels}, {self.out_channels}"]
-        parts += [f"kernel_size={self.kernel_size}", f"stride={self.stride}"]
-        if self.padding != (0, 0):
-            parts.append(f"padding={self.padding}")
-        if self.dilation != (1, 1):
-            parts.append(f"dilation={self.dilation}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        if self.bias is None:
-            parts.append("bias=False")
-        if self.padding_mode != "zeros":
-            parts.append(f"padding_mode={self.padding_mode}")
-        return ", ".join(parts)
+    if isinstance(pad, bool) or not isinstance(pad, int):
+        raise TypeError(f"conv_tbc: pad must be an integer, got {pad!r}")
+    if input.ndim != 3 or weight.ndim != 3 or input.shape[2] != weight.shape[1]:
+        raise ValueError(f"conv_tbc: input must be (T, N, C) and weight (k, C, O), got {input.shape}, {weight.shape}")
+    same_dtype("conv_tbc", input=input, weight=weight, bias=bias)
+    check_bias("conv_tbc", bias, weight.shape[2])
+    steps = input.shape[0] + 2 * pad - weight.shape[0] + 1
+    if steps == 0:
+        return jnp.zeros((0, input.shape[1], weight.shape[2]), input.dtype)
+    edges = ((pad, pad, 0), (0, 0, 0), (0, 0, 0))
+    padded = lax.pad(input, jnp.zeros((), input.dtype), edges) if input.shape[0] + 2 * pad > 0 else input[:0]
+    output = _conv("conv_tbc", 1, padded.transpose(1, 2, 0), weight.transpose(2, 1, 0), bias, 1, 0, 1, 1)
+    return output.transpose(2, 0, 1)

@@ -1,9 +1,8 @@
-"""Convolutions as XLA's CPU backend runs them fast: the three bilinear maps of a convolution, each a primitive.
+"""Convolutions of images as XLA's CPU backend runs them fast.
 
-y = x ∗ w, and its transposes ∂x = g ∗ᵀ w and ∂w = x ∗ᵀ g. XLA runs a convolution on the CPU at full speed only in one
-canonical form (channels last, no reversed kernel), and inside a loop it recognises no other: a weight gradient as JAX
-derives it is a hundred times slower there. Here all three maps are written in that form, and since each is the
-transpose of the others, every derivative of every order stays in it, and every JAX transformation works.
+XLA runs a convolution on the CPU at full speed only in one canonical form (two spatial axes, channels last, no reversed
+kernel), and inside a loop it recognises no other: a weight gradient as JAX derives it is a hundred times slower there.
+Here all three maps of a convolution are written in that form, and so is the transposed convolution, which is one of them.
 
 Arrays are channels last: x (N, H, W, C), w (kH, kW, C, O), g and y (N, P, Q, O).
 """
@@ -12,90 +11,40 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
-PRIMITIVE_PREFIX = "jaxport_conv2d"
-"""Begins the names of the primitives: with it a program that holds one is recognised."""
+from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
+from .conv_bilinear import Geometry, define_maps
 
 # Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution.
 _FEW = 32
 
-Pair = tuple[int, int]
-
-
-class Geometry(NamedTuple):
-    """The static part of a convolution.
-
-    Attributes:
-        size: (H, W) of the input.
-        kernel: (kH, kW).
-        stride: (sH, sW).
-        pads: ((before, after) of H, (before, after) of W).
-        dilation: (dH, dW).
-    """
-
-    size: Pair
-    kernel: Pair
-    stride: Pair
-    pads: tuple[Pair, Pair]
-    dilation: Pair
-
-    @property
-    def output(self) -> Pair:
-        """(P, Q) of the output: ⌊(n + before + after - d·(k - 1) - 1) / s⌋ + 1."""
-        axes = zip(self.size, self.kernel, self.stride, self.pads, self.dilation, strict=True)
-        first, second = ((n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in axes)
-        return first, second
-
-
 _canonical = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def _forward(x: jax.Array, w: jax.Array, *, geometry: Geometry) -> jax.Array:
+def _forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     return _canonical(x, w, geometry.stride, geometry.pads, rhs_dilation=geometry.dilation)
 
 
-def _weight_gradient(x: jax.Array, g: jax.Array, *, geometry: Geometry) -> jax.Array:
+def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
     """Convolve with channels as batch, batch as channels, and g as the kernel, dilated by the stride."""
-    axes = zip(
-        geometry.size,
-        geometry.kernel,
-        geometry.stride,
-        geometry.pads,
-        geometry.dilation,
-        geometry.output,
-        strict=True,
-    )
     # What no window touches at the end is cropped: a negative padding.
-    pads = [(pad[0], (k - 1) * d + (out - 1) * s + 1 - pad[0] - n) for n, k, s, pad, d, out in axes]
+    pads = [(pad[0], (k - 1) * d + (out - 1) * s + 1 - pad[0] - n) for n, k, s, pad, d, out in geometry.axes()]
     channels_as_batch, g_as_kernel = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
     result = _canonical(channels_as_batch, g_as_kernel, geometry.dilation, pads, rhs_dilation=geometry.stride)
     return result.transpose(1, 2, 0, 3)
 
 
-def _input_gradient(g: jax.Array, w: jax.Array, *, geometry: Geometry) -> jax.Array:
+def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     (top, bottom), (left, right) = geometry.pads
     kernel_h, kernel_w = geometry.kernel
     dense = geometry.stride == geometry.dilation == (1, 1)
     if dense and max(top, bottom) < kernel_h and max(left, right) < kernel_w:
         return _input_gradient_by_rows(g, w, geometry)
-    axes = zip(
-        geometry.size,
-        geometry.kernel,
-        geometry.stride,
-        geometry.pads,
-        geometry.dilation,
-        geometry.output,
-        strict=True,
-    )
-    pads = [(d * (k - 1) - pad[0], n + pad[0] - 1 - (out - 1) * s) for n, k, s, pad, d, out in axes]
+    pads = [(d * (k - 1) - pad[0], n + pad[0] - 1 - (out - 1) * s) for n, k, s, pad, d, out in geometry.axes()]
     mirrored = w[::-1, ::-1].transpose(0, 1, 3, 2)
     return _canonical(g, mirrored, (1, 1), pads, lhs_dilation=geometry.stride, rhs_dilation=geometry.dilation)
 
@@ -120,78 +69,21 @@ def _input_gradient_by_rows(g: jax.Array, w: jax.Array, geometry: Geometry) -> j
     return functools.reduce(jnp.add, shifted)
 
 
-def _define(name: str, function: Callable[..., jax.Array], shape: Callable[..., tuple[int, ...]]) -> Primitive:
-    primitive = Primitive(f"{PRIMITIVE_PREFIX}{name}")
-
-    @functools.lru_cache(maxsize=1024)
-    def eager(geometry: Geometry) -> Callable[..., Any]:
-        return jax.jit(lambda a, b: primitive.bind(a, b, geometry=geometry))
-
-    primitive.def_impl(lambda a, b, *, geometry: eager(geometry)(a, b))
-    primitive.def_abstract_eval(lambda a, b, *, geometry: a.update(shape=shape(a, b, geometry), weak_type=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False))
-    return primitive
-
-
-forward_p = _define("", _forward, lambda x, w, geo: (x.shape[0], *geo.output, w.shape[3]))
-input_p = _define("_input", _input_gradient, lambda g, w, geo: (g.shape[0], *geo.size, w.shape[2]))
-weight_p = _define("_weight", _weight_gradient, lambda x, g, geo: (*geo.kernel, x.shape[3], g.shape[3]))
-
-# Each map is bilinear; the transposes in either argument are the other two.
-ad.defbilinear(
-    forward_p,
-    lambda ct, x, w, *, geometry: input_p.bind(ct, w, geometry=geometry),
-    lambda ct, x, w, *, geometry: weight_p.bind(x, ct, geometry=geometry),
-)
-ad.defbilinear(
-    input_p,
-    lambda ct, g, w, *, geometry: forward_p.bind(ct, w, geometry=geometry),
-    lambda ct, g, w, *, geometry: weight_p.bind(ct, g, geometry=geometry),
-)
-ad.defbilinear(
-    weight_p,
-    lambda ct, x, g, *, geometry: input_p.bind(g, ct, geometry=geometry),
-    lambda ct, x, g, *, geometry: forward_p.bind(x, ct, geometry=geometry),
-)
-
-
-def _batch_rule(primitive: Primitive, foldable: bool) -> Callable[..., tuple[jax.Array, int]]:
-    """Return a vmap rule: the mapped axis joins the batch where only images have one, else a loop over it."""
-
-    def rule(args: tuple[jax.Array, jax.Array], dims: tuple[Any, Any], *, geometry: Geometry) -> tuple[jax.Array, int]:
-        mapped = [None if dim is None else jnp.moveaxis(arg, dim, 0) for arg, dim in zip(args, dims, strict=True)]
-        if foldable and dims[1] is None:
-            images = mapped[0]
-            assert images is not None
-            result = primitive.bind(images.reshape(-1, *images.shape[2:]), args[1], geometry=geometry)
-            return result.reshape(*images.shape[:2], *result.shape[1:]), 0
-
-        def one(arrays: tuple[jax.Array, ...]) -> jax.Array:
-            rest = iter(arrays)
-            a, b = (arg if dim is None else next(rest) for arg, dim in zip(args, dims, strict=True))
-            return primitive.bind(a, b, geometry=geometry)
-
-        return lax.map(one, tuple(array for array in mapped if array is not None)), 0
-
-    return rule
-
-
-batching.primitive_batchers[forward_p] = _batch_rule(forward_p, foldable=True)
-batching.primitive_batchers[input_p] = _batch_rule(input_p, foldable=True)
-batching.primitive_batchers[weight_p] = _batch_rule(weight_p, foldable=False)
+_apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gradient, depthwise=False)
 
 
 @jax.custom_jvp
-def _add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-    return y + bias.reshape(1, 1, 1, -1)
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """Add a bias (O,) to y (..., O)."""
+    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
-@_add_bias.defjvp
+@add_bias.defjvp
 def _add_bias_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     (y, bias), (dy, dbias) = primals, tangents
     # As a product with ones, whose transpose is a product too: XLA's own reduction over N, P, Q is slow on the CPU.
     ones = jnp.ones((math.prod(y.shape[:-1]), 1), y.dtype)
-    return _add_bias(y, bias), dy + (ones @ dbias[None]).reshape(y.shape)
+    return add_bias(y, bias), dy + (ones @ dbias[None]).reshape(y.shape)
 
 
 def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
@@ -212,22 +104,39 @@ def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geo
     return (windows @ weight).reshape(x.shape[0], out_h, out_w, w.shape[-1])
 
 
-def conv2d_cpu(
-    input: jax.Array,
-    weight: jax.Array,
-    bias: jax.Array | None,
-    stride: Pair,
-    pads: tuple[Pair, Pair],
-    dilation: Pair,
-) -> jax.Array:
-    """Cross-correlate (N, C, H, W) with (O, C, kH, kW) and add the bias: (N, O, P, Q)."""
-    # XLA removes these transposes between layers.
-    x, w = input.transpose(0, 2, 3, 1), weight.transpose(2, 3, 1, 0)
-    size, kernel = (x.shape[1], x.shape[2]), (w.shape[0], w.shape[1])
-    geometry = Geometry(size, kernel, stride, pads, dilation)
+def _tiles(geometry: Geometry) -> bool:
+    """Whether windows lie side by side, so that each input belongs to one: kernel = stride, no padding, no dilation."""
+    plain = not any(map(any, geometry.pads)) and all(d == 1 or k == 1 for _, k, _, _, d, _ in geometry.axes())
+    return plain and geometry.kernel == geometry.stride
+
+
+def _over_tiles(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """Multiply tiles, rearranged without a copy more, by the whole kernel."""
+    (rows, columns), (kernel_h, kernel_w) = geometry.output, geometry.kernel
+    x = x[:, : rows * kernel_h, : columns * kernel_w]
+    tiles = x.reshape(x.shape[0], rows, kernel_h, columns, kernel_w, -1).transpose(0, 1, 3, 2, 4, 5)
+    weight = w.reshape(-1, w.shape[-1])
+    return (tiles.reshape(-1, weight.shape[0]) @ weight).reshape(x.shape[0], rows, columns, -1)
+
+
+def _tiles_from(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """Transpose `_over_tiles`: one product makes a tile of every element; what lies beyond them is zero."""
+    (rows, columns), (kernel_h, kernel_w) = geometry.output, geometry.kernel
+    weight = w.reshape(-1, w.shape[-1])
+    tiles = (g.reshape(-1, g.shape[-1]) @ weight.T).reshape(g.shape[0], rows, columns, kernel_h, kernel_w, -1)
+    x = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(g.shape[0], rows * kernel_h, columns * kernel_w, -1)
+    rest = [(0, n - out * k, 0) for n, k, _, _, _, out in geometry.axes()]
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *rest, (0, 0, 0)))
+
+
+def conv2d_cpu(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
+    """Cross-correlate (N, H, W, C) with (kH, kW, C, O) and add the bias: (N, P, Q, O)."""
     if math.prod(w.shape[:3]) <= _FEW:
-        y = _over_copied_windows(x, w, bias, geometry)
-    else:
-        y = forward_p.bind(x, w, geometry=geometry)
-        y = y if bias is None else _add_bias(y, bias)
-    return y.transpose(0, 3, 1, 2)
+        return _over_copied_windows(x, w, bias, geometry)
+    y = _over_tiles(x, w, geometry) if _tiles(geometry) else _apply(x, w, geometry)
+    return y if bias is None else add_bias(y, bias)
+
+
+def conv_transpose2d_cpu(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
+    """Apply the transpose of `conv2d_cpu` without bias: (N, P, Q, O) to (N, H, W, C)."""
+    return _tiles_from(g, w, geometry) if _tiles(geometry) else _transposed(g, w, geometry)

@@ -1,8 +1,10 @@
-"""Linear maps and shape changes: linear, Linear, Flatten."""
+"""Linear maps and shape changes: linear, Linear, Identity, Flatten, Unflatten."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from . import init
+from .axes import axis
 from .checks import positive_int, same_dtype
 from .module import Module, Parameter, fresh_rngs
 from .precision import product_precision
@@ -28,16 +31,22 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
 
     Raises:
         TypeError: the dtypes differ.
-        ValueError: the last axis of `input` is not the last axis of `weight`.
+        ValueError: the last axis of `input` is not the last axis of `weight`, or another shape does not fit.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
     """
     same_dtype("linear", input=input, weight=weight, bias=bias)
+    if weight.ndim not in (1, 2):
+        raise ValueError(f"linear: weight must be (out, in) or (in,), got shape {weight.shape}")
     if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: input {input.shape} must end in weight's last axis; weight is {weight.shape}")
     output = jnp.matmul(input, weight.T, precision=product_precision())
     if bias is None:
         return output
+    if bias.ndim > output.ndim or any(
+        b not in (1, n) for b, n in zip(bias.shape[::-1], output.shape[::-1], strict=False)
+    ):
+        raise ValueError(f"linear: bias must have shape {weight.shape[:-1]}, got {bias.shape}")
     return output + jnp.broadcast_to(bias, output.shape)
 
 
@@ -124,3 +133,68 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """Return the axes, as PyTorch prints them."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+def unflatten(input: jax.Array, dim: int, sizes: Sequence[int]) -> jax.Array:
+    """Split axis `dim` into axes of these sizes, of which one may be -1 and is inferred.
+
+    Raises:
+        IndexError: there is no such axis.
+        ValueError: the sizes do not multiply up to the axis.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unflatten.html
+    """
+    if input.ndim == 0:
+        raise ValueError("unflatten: input must have an axis to split, got a scalar")
+    chosen = axis("unflatten", "dim", dim, input.ndim)
+    size, known = input.shape[chosen], math.prod(s for s in sizes if s != -1)
+    unknown = list(sizes).count(-1)
+    fits = size == known if unknown == 0 else unknown == 1 and known > 0 and size % known == 0
+    if len(sizes) == 0 or any(s < -1 for s in sizes) or not fits:
+        raise ValueError(f"unflatten: sizes must multiply up to the {size} of axis {dim}, got {tuple(sizes)}")
+    found = [size // known if s == -1 else s for s in sizes]
+    return input.reshape((*input.shape[:chosen], *found, *input.shape[chosen + 1 :]))
+
+
+class Unflatten(Module):
+    """Split axis `dim` into axes of the sizes `unflattened_size`, of which one may be -1 and is inferred.
+
+    Raises:
+        TypeError: `unflattened_size` is not a tuple or list of integers, or `dim` no integer (PyTorch's named axes
+            do not exist here).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Unflatten.html
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        good = isinstance(unflattened_size, (tuple, list)) and all(isinstance(size, int) for size in unflattened_size)
+        if not good or not isinstance(dim, int):
+            raise TypeError(
+                f"Unflatten: dim must be an integer and unflattened_size a tuple of integers, "
+                f"got {dim!r} and {unflattened_size!r}"
+            )
+        self.dim = dim
+        # A list would be taken for a list of modules; PyTorch's repr shows which it was.
+        self.unflattened_size = unflattened_size
+
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Return the input with the axis split."""
+        return unflatten(input, self.dim, self.unflattened_size)
+
+    def extra_repr(self) -> str:
+        """Return the axis and the sizes, as PyTorch prints them."""
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+class Identity(Module):
+    """Return the input; any arguments are accepted and ignored.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Identity.html
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+
+    def forward(self, input: Any) -> Any:
+        """Return the input as it is."""
+        return input

@@ -10,41 +10,13 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from .activation import log_softmax
 from .checks import Reduction, index_in_range, is_concrete, probability, reduction_name, same_dtype, same_shape
-from .module import Buffer, Module
-
-
-def _mask(where: jax.Array | None, shape: tuple[int, ...], owner: str) -> jax.Array | None:
-    """Bring `where` to `shape`, aligning a (N,) mask with the first axis."""
-    if where is None or where.shape == shape:
-        return where
-    if where.shape != shape[:1]:
-        raise ValueError(f"{owner}: where must have shape {shape[:1]} or {shape}, got {where.shape}")
-    return jnp.broadcast_to(where.reshape(where.shape + (1,) * (len(shape) - 1)), shape)
-
-
-def _reduce(
-    values: jax.Array,
-    reduction: Reduction,
-    where: jax.Array | None,
-    owner: str,
-    weights: jax.Array | None = None,
-) -> jax.Array:
-    """Reduce a loss: Σ values, or Σ values / Σ weights (their count if None), over the entries that `where` keeps."""
-    mask = _mask(where, values.shape, owner)
-    if mask is not None:
-        values = jnp.where(mask, values, jnp.zeros_like(values))
-        weights = mask.astype(values.dtype) if weights is None else jnp.where(mask, weights, jnp.zeros_like(weights))
-    match reduction_name(owner, reduction):
-        case "none":
-            return values
-        case "sum":
-            return values.sum()
-        case "mean":
-            return values.mean() if weights is None else values.sum() / weights.sum()
+from .loss_reduce import Loss as _Loss
+from .loss_reduce import elementwise_weight, matching_pair, weight_like
+from .loss_reduce import mask_like as _mask  # noqa: F401
+from .loss_reduce import reduce_loss as _reduce
 
 
 def mse_loss(
@@ -66,16 +38,16 @@ def mse_loss(
 
     Raises:
         ValueError: shapes differ, or an unknown `reduction`.
-        TypeError: dtypes differ.
+        TypeError: dtypes differ or are not floating.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html
     """
-    same_shape("mse_loss", input, target)
     same_dtype("mse_loss", input=input, target=target, weight=weight)
+    input, target = matching_pair("mse_loss", input, target, where)
     values = jnp.square(input - target)
     if weight is None:
         return _reduce(values, reduction, where, "mse_loss")
-    same_shape("mse_loss", input, weight)
+    weight = elementwise_weight("mse_loss", input, weight, where)
     return _reduce(values * weight, reduction, where, "mse_loss", weight)
 
 
@@ -110,24 +82,33 @@ def binary_cross_entropy(
     """-w · (y·log x + (1 - y)·log(1 - x)), each logarithm clamped at -100.
 
     Args:
-        input: x, probabilities, any shape. Values outside [0, 1] give NaN (PyTorch raises).
+        input: x, probabilities, any shape.
         target: y in [0, 1], the same shape.
         weight: w, broadcast to `input`; a mean still divides by the number of elements.
         reduction: 'none', 'mean' or 'sum'.
         where: which examples count; see the module's docstring.
 
     Raises:
-        ValueError: shapes differ, or an unknown `reduction`.
-        TypeError: dtypes differ.
+        ValueError: shapes differ, `input` or `target` outside [0, 1] (under jit the loss is NaN there), or an unknown
+            `reduction`.
+        TypeError: dtypes differ or are not floating.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
     """
-    same_shape("binary_cross_entropy", input, target)
     same_dtype("binary_cross_entropy", input=input, target=target, weight=weight)
-    values = _bce(input, target)
-    if weight is not None:
-        values = values * jnp.broadcast_to(weight, values.shape)
-    return _reduce(values, reduction, where, "binary_cross_entropy")
+    input, target = matching_pair("binary_cross_entropy", input, target, where)
+    weight = weight_like("binary_cross_entropy", "weight", weight, input.shape)
+    valid = _in_unit_interval("input", input) & _in_unit_interval("target", target)
+    values = jnp.where(valid, _bce(input, target), jnp.full_like(input, jnp.nan))
+    return _reduce(values if weight is None else values * weight, reduction, where, "binary_cross_entropy")
+
+
+def _in_unit_interval(name: str, array: jax.Array) -> jax.Array:
+    if is_concrete(array):
+        values = np.asarray(array)
+        if (wrong := values[~((values >= 0) & (values <= 1))]).size:
+            raise ValueError(f"binary_cross_entropy: {name} must lie in [0, 1], got {wrong[0]}")
+    return (array >= 0) & (array <= 1)
 
 
 def _class_weights(weight: jax.Array | None, classes: int, input: jax.Array, owner: str) -> jax.Array | None:
@@ -295,19 +276,6 @@ def _soft_cross_entropy(
         raise ValueError(f"cross_entropy: ignore_index must be negative beside probabilities, got {ignore_index}")
     smoothed = target * (1.0 - smoothing) + smoothing / max(input.shape[axis], 1)
     return _reduce(-(smoothed * spread).sum(axis), reduction, where, "cross_entropy")
-
-
-class _Loss(Module):
-    """A loss module: `reduction` says how its values are brought together."""
-
-    reduction: Reduction
-
-    def _set_weight(self, weight: jax.Array | None) -> None:
-        self.weight = None if weight is None else Buffer(jnp.asarray(weight))
-
-    def _get_weight(self) -> jax.Array | None:
-        weight: nnx.Variable | None = self.weight
-        return None if weight is None else weight[...]
 
 
 class MSELoss(_Loss):

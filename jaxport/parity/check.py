@@ -93,6 +93,37 @@ def compare32(port: str, check: str, ours: np.ndarray, theirs: Sequence[np.ndarr
     return Check(port, check, "float32", max_abs, _relative(max_abs, scale), limit, max_abs <= limit)
 
 
+def _zero_in_truth(truth: np.ndarray, scale: float) -> bool:
+    return truth.size > 0 and 0.0 < np.abs(truth).max() <= tolerances.ZERO_GRADIENT * scale
+
+
+def compare_gradient64(port: str, check: str, ours: np.ndarray, theirs: np.ndarray, scale: float) -> Check:
+    """Rule 1 for a gradient, with its one exception: a gradient that is zero but for rounding.
+
+    Such a leaf (a bias in front of BatchNorm) has no digits to compare: its absolute size is judged against `scale`,
+    that of the loss, and the note names it.
+    """
+    usual = compare64(port, check, ours, theirs)
+    if not np.isfinite(usual.max_abs) or not _zero_in_truth(theirs, scale):
+        return usual
+    size = float(np.abs(ours).max())
+    limit = tolerances.ZERO_GRADIENT
+    note = f"zero gradient: {size:.1e} here, {np.abs(theirs).max():.1e} in PyTorch, beside a loss of {scale:.1e}"
+    return Check(port, check, "float64", usual.max_abs, size / scale, limit, size <= limit * scale, note)
+
+
+def compare_gradient32(
+    port: str, check: str, ours: np.ndarray, theirs: Sequence[np.ndarray], truth: np.ndarray, scale: float
+) -> Check:
+    """Rule 2 for a gradient; one that is zero but for rounding gets the floor of the loss, which `scale` is."""
+    usual = compare32(port, check, ours, theirs, truth)
+    if not np.isfinite(usual.max_abs) or not _zero_in_truth(truth, scale):
+        return usual
+    limit = usual.limit + tolerances.FLOAT32_FLOOR * scale
+    note = f"zero gradient: {np.abs(ours).max():.1e} beside a loss of {scale:.1e}"
+    return Check(port, check, "float32", usual.max_abs, usual.max_abs / scale, limit, usual.max_abs <= limit, note)
+
+
 def compare_bits(port: str, check: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> Check:
     """Two dictionaries of arrays are the same in keys, order, shapes, dtypes and every bit."""
     note = "" if list(ours) == list(theirs) else f"keys {list(ours)}, expected {list(theirs)}"

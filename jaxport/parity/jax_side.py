@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from flax import nnx
 
 from jaxport import engine, nn
 from jaxport.interop import load_state_dict, state_dict
+from jaxport.interop.state_dict import as_in_torch
 from jaxport.port import Port
 
 from .record import Arrays, Example, Observation, Snapshot
@@ -32,13 +34,24 @@ def unflatten(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.asarray(arrays[_key(path)]), template)
 
 
-def _by_path(captured: Any) -> dict[str, jax.Array]:
-    """Return module path → output from what nnx.capture stored under each module's "forward"."""
-    return {
-        ".".join(map(str, path[:-1])): variable.get_value()[0]
-        for path, variable in nnx.to_flat_state(captured)
-        if path[-1] == "forward"
-    }
+@contextmanager
+def _recorded_outputs(module: nn.Module) -> Iterator[dict[str, jax.Array]]:
+    """Collect module path → output of every call inside (nnx.capture leaves out a forward that is inherited)."""
+    paths = {id(part): path for path, part in module.named_modules()}
+    outputs: dict[str, jax.Array] = {}
+    call = nn.Module.__call__
+
+    def recording(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        output = call(self, *args, **kwargs)
+        if id(self) in paths:
+            outputs[paths[id(self)]] = output
+        return output
+
+    nn.Module.__call__ = recording
+    try:
+        yield outputs
+    finally:
+        nn.Module.__call__ = call
 
 
 class JaxSide:
@@ -64,10 +77,10 @@ class JaxSide:
 
         def forward(params: Any, x: jax.Array) -> tuple[jax.Array, Any]:
             module = nnx.merge(graph, params, self.state.rest, copy=True)
-            with nn.replay_masks(masks if training else ()):
-                output, captured = nnx.capture(module, nnx.Intermediate, method_outputs=nnx.Intermediate)(x)
+            with nn.replay_masks(masks if training else ()), _recorded_outputs(module) as outputs:
+                output = module(x)
             buffers = {name: buffer[...] for name, buffer in module.named_buffers()}
-            return output, (_by_path(captured), buffers)
+            return output, (outputs, buffers)
 
         output, pullback, (outputs, buffers) = jax.vjp(forward, params, x, has_aux=True)
         loss, loss_pullback = jax.vjp(lambda output: self.task.loss(output, y), output)
@@ -86,7 +99,7 @@ class JaxSide:
             {"loss": np.asarray(loss)},
             by_name(grad),
             by_name(cotangent),
-            {name: np.asarray(value) for name, value in buffers.items()},
+            {name: as_in_torch(np.asarray(value)) for name, value in buffers.items()},
         )
 
     def _train(self, state: engine.TrainState, x: Any, y: Any, masks: Any) -> tuple[engine.TrainState, jax.Array]:

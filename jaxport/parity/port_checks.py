@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ from flax import nnx
 from jaxport.interop import load_file, load_state_dict, save_file, state_dict
 from jaxport.port import Port
 
-from .check import Check, compare32, compare64, compare_bits, same_keys
+from .check import Check, compare32, compare64, compare_bits, compare_gradient32, compare_gradient64, same_keys
 from .examples import draw_example
 from .jax_side import JaxSide
 from .record import Arrays, Example, Observation, Snapshot, rounding_draws
@@ -110,14 +111,24 @@ def _check_pass(port: Port, weights: Arrays, wide: Arrays, example: Example, tra
         mine, single = getattr(ours64, kind), getattr(ours32, kind)
         if kind != "buffers" or true or mine:
             checks.append(same_keys(port.name, name, mine, true))
-        checks += [compare64(port.name, _label(name, key), mine[key], true[key]) for key in true if key in mine]
+        scale = _gradient_scale(kind, expected, example)
+        wide_one = compare64 if scale is None else partial(compare_gradient64, scale=scale)
+        narrow_one = compare32 if scale is None else partial(compare_gradient32, scale=scale)
+        checks += [wide_one(port.name, _label(name, key), mine[key], true[key]) for key in true if key in mine]
         checks += [
-            compare32(port.name, _label(name, key), single[key], [getattr(r, kind)[key] for r in rounded], true[key])
+            narrow_one(port.name, _label(name, key), single[key], [getattr(r, kind)[key] for r in rounded], true[key])
             for key in true
             if key in single
         ]
     # Exact checks first, then float64, which decides, then float32; in each the order of the forward pass.
     return sorted(checks, key=lambda check: ("exact", "float64", "float32").index(check.dtype))
+
+
+def _gradient_scale(kind: str, expected: Observation, example: Example) -> float | None:
+    """Return the size of what was differentiated: the loss, or Σ |cotangent · output|; None where nothing was."""
+    if kind == "cotangent":
+        return float(np.abs(example.cotangent * expected.forward[""]).sum())
+    return float(np.abs(expected.loss["loss"])) if kind == "grad" else None
 
 
 def _draws(weights: Arrays, example: Example) -> list[tuple[Snapshot, Example]]:

@@ -9,6 +9,9 @@ FREE_RUN_LOSS_RTOL = 1e-10
 FREE_RUN_PARAMETER_RTOL = 1e-8
 """Parameters of free-running training in float64, where adaptive optimisers amplify rounding."""
 
+ZERO_GRADIENT = 1e-12
+"""A gradient this small, in units of the loss, is zero but for rounding (a bias in front of BatchNorm), in float64."""
+
 FLOAT32_FACTOR = 4.0
 """In float32 the difference to the float64 truth may be this many times PyTorch's own."""
 
@@ -28,3 +31,6 @@ KINK_MARGIN = 2e-6
 
 Closer than that, float32 may take the other side of a kink in either framework: the gradients differ by whole terms.
 """
+
+HALF_FLOOR = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
+"""The same floor for outputs in half precision, judged by the same factor: one rounding of the dtype."""

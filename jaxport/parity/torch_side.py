@@ -12,6 +12,7 @@ import torch
 
 from jaxport.port import Port
 
+from . import tolerances
 from .record import Arrays, Example, Observation, Snapshot
 
 _DROPOUTS = (torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d)
@@ -97,7 +98,7 @@ class TorchSide:
             return drawn[-1]
 
         self.module.train()
-        with torch.no_grad(), _dropout_as(self.module, draw):
+        with torch.no_grad(), _buffers_kept(self.module), _dropout_as(self.module, draw):
             self.module(to_torch(x).to(next(iter(self.keys)).dtype))
         return tuple(drawn)
 
@@ -141,6 +142,12 @@ class TorchSide:
         self.steps += 1
         return to_numpy(loss)
 
+    def zero_gradients(self, loss: np.ndarray) -> frozenset[str]:
+        """Return the parameters whose gradient in the last step was zero but for rounding, beside that `loss`."""
+        limit = tolerances.ZERO_GRADIENT * float(np.abs(loss))
+        sizes = {key: parameter.grad.abs().max() for parameter, key in self.keys.items() if parameter.grad is not None}
+        return frozenset(key for key, size in sizes.items() if 0.0 < size <= limit)
+
     def snapshot(self) -> Snapshot:
         """Return the training state."""
         params = {key: to_numpy(value) for key, value in self.module.state_dict().items()}
@@ -176,9 +183,20 @@ class TorchSide:
             stack.enter_context(self._replaying(example.masks if training else ()))
             for part in self.module.modules():
                 stack.callback(part.register_forward_pre_hook(lambda p, a: margins.extend(_margins(p, a[0]))).remove)
-            with torch.no_grad():
+            with torch.no_grad(), _buffers_kept(self.module):
                 self.module(to_torch(example.x))
         return min(margins, default=float("inf"))
+
+
+@contextmanager
+def _buffers_kept(module: torch.nn.Module) -> Iterator[None]:
+    """Undo what a trial pass in training mode does to running statistics."""
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in module.named_buffers():
+            buffer.copy_(before[name])
 
 
 def _store_output(store: Arrays, path: str) -> Callable[..., None]:

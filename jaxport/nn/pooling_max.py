@@ -1,0 +1,127 @@
+"""The maximum of windows, with PyTorch's choice among equal elements: the first, but the last NaN."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .checks import index_dtype
+from .pooling_grid import AnyWindows
+from .pooling_windows import Windows, channels_back, channels_last
+
+# Longer windows that lie side by side are reduced as blocks: a slice for every element would be a long program.
+_LONG = 8
+
+
+def lowest(dtype: np.dtype) -> float:
+    """Return what every value of `dtype` is at least as large as."""
+    return -np.inf if jnp.issubdtype(dtype, jnp.floating) else int(jnp.iinfo(dtype).min)
+
+
+def _is_better(view: jax.Array, best: jax.Array) -> jax.Array:
+    return (view > best) | (view != view) if jnp.issubdtype(view.dtype, jnp.floating) else view > best
+
+
+def first_max(
+    views: Sequence[jax.Array], places: Sequence[jax.Array] | None, unseen: Sequence[np.ndarray | None]
+) -> tuple[jax.Array, jax.Array | None]:
+    """Return the elementwise maximum of the views, and the element of `places` that belongs to it.
+
+    A chain of selections, whose derivative is a selection by the same masks: the whole gradient goes to one element.
+    `unseen` says where all views before this one were padding, which is never chosen; None: nowhere.
+    """
+    best, place = views[0], views[0] if places is None else places[0]
+    for number, view in enumerate(views[1:], 1):
+        better = _is_better(view, best)
+        if (mask := unseen[number]) is not None:
+            better = better | jnp.broadcast_to(jnp.asarray(mask), better.shape)
+        best = jnp.where(better, view, best)
+        if places is not None:
+            place = jnp.where(better, places[number], place)
+    return best, None if places is None else place
+
+
+def _unseen(windows: AnyWindows, axis: int, ndim: int) -> list[np.ndarray | None]:
+    places = windows.places()
+    shape = [-1 if i == axis else 1 for i in range(ndim)]
+    # Padding behind the input comes last: what matters is the padding before it.
+    unseen = [np.asarray((places[:number] < 0).all(0)).reshape(shape) for number in range(windows.kernel)]
+    return [mask if number and mask.any() else None for number, mask in enumerate(unseen)]
+
+
+def _axis_max(
+    x: jax.Array, place: jax.Array | None, axis: int, windows: AnyWindows
+) -> tuple[jax.Array, jax.Array | None]:
+    if isinstance(windows, Windows) and windows.tiled and windows.kernel > _LONG and place is None:
+        return block_max(windows.blocks(x, axis), (axis + 1,)), None
+    places = None if place is None else windows.views(place, axis, 0)
+    return first_max(windows.views(x, axis, lowest(x.dtype)), places, _unseen(windows, axis, x.ndim))
+
+
+# ------------------------------------------------------------------------------------------------- whole axes at once
+
+
+def _chosen(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Return where the first maximum over `axes` is (of NaNs the last), and its index into these axes."""
+    shape = [x.shape[axis] if axis in axes else 1 for axis in range(x.ndim)]
+    size = int(np.prod(shape))
+    number = jnp.broadcast_to(jnp.arange(size, dtype=np.int32).reshape(shape), x.shape)
+    best = lax.stop_gradient(x.max(axes, keepdims=True))
+    # Two plain reductions: XLA's argmax, one of pairs, is not vectorised on CPUs.
+    rank = jnp.where(x == best, size - 1 - number, -1)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        rank = jnp.where(x != x, size + number, rank)
+    top = rank.max(axes, keepdims=True)
+    return rank == top, jnp.where(top >= size, top - size, size - 1 - top)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def block_max(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """Return the maximum over whole axes; the gradient goes to the first one."""
+    return x.max(axes)
+
+
+@block_max.defjvp
+def _block_max_jvp(
+    axes: tuple[int, ...], primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (x,), (dx,) = primals, tangents
+    chosen, _ = _chosen(lax.stop_gradient(x), axes)
+    return block_max(x, axes), jnp.where(chosen, dx, jnp.zeros_like(dx)).sum(axes)
+
+
+def _global_max(x: jax.Array, axes: tuple[int, ...], indices: bool) -> tuple[jax.Array, jax.Array | None]:
+    place = _chosen(lax.stop_gradient(x), axes)[1] if indices else None
+    return jnp.expand_dims(block_max(x, axes), axes), place
+
+
+# --------------------------------------------------------------------------------------------------- several axes
+
+
+def flat_places(shape: tuple[int, ...], first: int, dims: int) -> jax.Array:
+    """Return the index of every element into the `dims` axes from `first` on, in `shape`."""
+    inner = [size if first <= axis < first + dims else 1 for axis, size in enumerate(shape)]
+    return jnp.broadcast_to(jnp.arange(np.prod(inner), dtype=np.int32).reshape(inner), shape)
+
+
+@functools.partial(jax.jit, static_argnames=("windows", "indices"), inline=True)
+def max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -> tuple[jax.Array, jax.Array | None]:
+    """Return the maximum of each window over the last axes, and its index into them if wanted.
+
+    The last axis goes first, so that of equal elements the first in row-major order is kept.
+    """
+    dims = len(windows)
+    x, first = channels_last(input, dims)
+    if all(w.covers_all for w in windows):
+        best, place = _global_max(x, tuple(range(first, first + dims)), indices)
+    else:
+        best, place = x, flat_places(x.shape, first, dims) if indices else None
+        for offset in reversed(range(dims)):
+            best, place = _axis_max(best, place, first + offset, windows[offset])
+    best = channels_back(best, first, dims)
+    return best, None if place is None else channels_back(place, first, dims).astype(index_dtype())

@@ -1,0 +1,3 @@
+"""Helpers around the layers, in PyTorch's names: ``torch.nn.utils``."""
+
+from . import rnn as rnn
