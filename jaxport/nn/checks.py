@@ -98,7 +98,7 @@ def is_concrete(array: Any) -> bool:
     return not isinstance(array, Tracer) and getattr(array, "is_fully_addressable", True)
 
 
-def index_in_range(owner: str, name: str, index: jax.Array, low: int, high: int) -> None:
+def index_in_range(owner: str, name: str, index: jax.Array | np.ndarray, low: int, high: int) -> None:
     """Refuse indices outside [low, high) where PyTorch does; under tracing nothing can be seen and nothing is checked.
 
     Raises:

@@ -2,109 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax import lax
 from jax.typing import DTypeLike
 
-from .checks import index_in_range, is_concrete, same_dtype
-from .embedding import (
-    Table,
+from .checks import index_in_range, same_dtype
+from .embedding import Table
+from .embedding_bags import Bags, bags_of_offsets, first_max, sum_or_mean
+from .embedding_rows import (
     check_index,
     check_padding,
     check_weight,
     divided_by_frequency,
     renormalised_rows,
     take_rows,
-    wide_dtype,
 )
 
 Mode = Literal["sum", "mean", "max"]
-
-
-@dataclass(frozen=True)
-class _Bags:
-    """Which of n elements lie in which of `count` bags: `ids` (n,), ascending, or runs of `width` each if it is None.
-
-    An element with an id of `count` lies in none.
-    """
-
-    count: int
-    width: int
-    ids: jax.Array | None
-
-    def _fold(self, values: jax.Array, whole: Callable[..., jax.Array], parts: Callable[..., jax.Array]) -> jax.Array:
-        if self.ids is None:
-            return whole(values.reshape(self.count, self.width, *values.shape[1:]), axis=1)
-        return parts(values, self.ids, self.count, indices_are_sorted=True)
-
-    def sum(self, values: jax.Array) -> jax.Array:
-        return self._fold(values, jnp.sum, jax.ops.segment_sum)
-
-    def max(self, values: jax.Array) -> jax.Array:
-        return self._fold(values, jnp.max, jax.ops.segment_max)
-
-    def min(self, values: jax.Array) -> jax.Array:
-        return self._fold(values, jnp.min, jax.ops.segment_min)
-
-    def spread(self, values: jax.Array) -> jax.Array:
-        """Give each element its bag's value."""
-        if self.ids is None:
-            return jnp.repeat(values, self.width, axis=0)
-        return values.at[self.ids].get(mode="clip")
-
-
-def _bags_of_offsets(input: jax.Array, offsets: jax.Array | None, include_last_offset: bool) -> _Bags:
-    if offsets is None or offsets.ndim != 1:
-        shape = None if offsets is None else offsets.shape
-        raise ValueError(f"embedding_bag: offsets must be a vector beside a vector input, got {shape}")
-    check_index("embedding_bag", "offsets", offsets)
-    if include_last_offset and offsets.size == 0:
-        raise ValueError("embedding_bag: offsets must have at least one entry with include_last_offset, got none")
-    if is_concrete(offsets) and offsets.size:
-        starts = np.asarray(offsets)
-        if starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > input.size:
-            raise ValueError(
-                f"embedding_bag: offsets must start at 0, ascend and end at most at input's length {input.size}, "
-                f"got {starts.tolist()}"
-            )
-    # The number of bags that start at or before each element, less one.
-    starting = jnp.zeros(input.size + 1, jnp.int32).at[offsets].add(jnp.ones(offsets.shape, jnp.int32), mode="drop")
-    ids = jnp.maximum(jnp.cumsum(starting[: input.size]) - 1, 0)
-    return _Bags(offsets.size - include_last_offset, 0, ids)
-
-
-def _sum_or_mean(rows: jax.Array, counted: jax.Array, bags: _Bags, mean: bool) -> jax.Array:
-    wide = rows.astype(wide_dtype(rows.dtype))
-    total = bags.sum(wide)
-    if mean:
-        number = jnp.maximum(bags.sum(counted.astype(jnp.int32)), 1).astype(wide.dtype)
-        total = total / jnp.broadcast_to(number[:, None], total.shape)
-    return total.astype(rows.dtype)
-
-
-def _max(rows: jax.Array, counted: jax.Array, bags: _Bags) -> jax.Array:
-    """Take each bag's maximum from the first row that holds it, and 0 for a bag without rows."""
-    n = rows.shape[0]
-    if n == 0:
-        return jnp.zeros((bags.count, rows.shape[1]), rows.dtype)
-    place = jnp.broadcast_to(lax.iota(jnp.int32, n)[:, None], rows.shape)
-    counted = jnp.broadcast_to(counted[:, None], rows.shape)
-    values = lax.stop_gradient(rows)
-    # PyTorch asks only whether a later element is greater: a NaN stays if it comes first, and is passed over if not.
-    first = place == bags.spread(bags.min(jnp.where(counted, place, n)))
-    values = jnp.where(jnp.isnan(values), jnp.where(first, jnp.inf, -jnp.inf).astype(values.dtype), values)
-    values = jnp.where(counted, values, jnp.full_like(values, -jnp.inf))
-    best = counted & (values == bags.spread(bags.max(values)))
-    chosen = bags.min(jnp.where(best, place, n))
-    column = lax.broadcasted_iota(jnp.int32, chosen.shape, 1)
-    return rows.at[chosen, column].get(mode="fill", fill_value=0)
 
 
 def embedding_bag(
@@ -154,10 +71,8 @@ def embedding_bag(
     """
     _check(input, weight, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights)
     padding = check_padding("embedding_bag", padding_idx, weight.shape[0])
-    if input.ndim == 2:
-        bags = _Bags(*input.shape, None)
-    else:
-        bags = _bags_of_offsets(input, offsets, include_last_offset)
+    whole = input.ndim == 2
+    bags = Bags(input.shape[0], input.shape[1], None) if whole else bags_of_offsets(input, offsets, include_last_offset)
     index = input.reshape(-1)
     rows = take_rows(weight, index)
     if max_norm is not None:
@@ -166,12 +81,12 @@ def embedding_bag(
         rows = divided_by_frequency(rows, index, weight.shape[0])
     counted = jnp.ones(index.shape, bool) if padding is None else index != padding
     if mode == "max":
-        return _max(rows, counted, bags)
+        return first_max(rows, counted, bags)
     if padding is not None:
         rows = jnp.where(counted[:, None], rows, jnp.zeros_like(rows))
     if per_sample_weights is not None:
         rows = rows * jnp.broadcast_to(per_sample_weights.reshape(-1, 1), rows.shape)
-    return _sum_or_mean(rows, counted, bags, mode == "mean")
+    return sum_or_mean(rows, counted, bags, mode == "mean")
 
 
 def _check(
@@ -254,7 +169,7 @@ class EmbeddingBag(Table):
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
-        self.mode = check_mode("EmbeddingBag", mode, scale_grad_by_freq, sparse)
+        self.mode: Mode = check_mode("EmbeddingBag", mode, scale_grad_by_freq, sparse)
         self.sparse = sparse
         self.include_last_offset = include_last_offset
 

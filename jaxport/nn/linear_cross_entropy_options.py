@@ -80,8 +80,8 @@ class LinearCrossEntropyOptions:
         size = min((1 << (target - 1).bit_length()) // self._divisor(method), rows)
         if wanted not in (None, size):
             raise ValueError(
-                f"linear_cross_entropy: options must give batch_chunk_size or chunking_method; {wanted} and {method!r}, "
-                f"which means {size}, do not agree"
+                f"linear_cross_entropy: options must give batch_chunk_size or chunking_method; {wanted} and "
+                f"{method!r}, which means {size}, do not agree"
             )
         return max(1, size)
 

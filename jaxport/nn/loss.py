@@ -132,7 +132,12 @@ def _along(axis: int, vector: jax.Array, ndim: int) -> jax.Array:
 
 
 def _labels(
-    input: jax.Array, target: jax.Array, axis: int, ignore_index: int, where: jax.Array | None, owner: str
+    input: jax.Array | jax.ShapeDtypeStruct,
+    target: jax.Array,
+    axis: int,
+    ignore_index: int,
+    where: jax.Array | None,
+    owner: str,
 ) -> jax.Array:
     """Return the classes in a dtype that holds `ignore_index` too, checked as far as they can be seen."""
     wanted = input.shape[:axis] + input.shape[axis + 1 :]

@@ -11,81 +11,18 @@ import numpy as np
 from jax import lax
 
 from .checks import Reduction, index_in_range, is_concrete, reduction_name
+from .ctc_lattice import INF, backward, emitted_log_probs, forward, lattice
 from .module import Module
 
-Lengths = jax.Array | tuple[int, ...] | list[int] | int
-INF = float("inf")
-
-
-def _log_sum(*terms: jax.Array) -> jax.Array:
-    """Return log Σ exp(terms), -inf where all are, with derivatives that are never NaN there."""
-    top = lax.stop_gradient(functools.reduce(jnp.maximum, terms))
-    none = top == -INF
-    safe = jnp.where(none, jnp.zeros_like(top), top)
-    total = functools.reduce(jnp.add, (jnp.exp(term - safe) for term in terms))
-    return jnp.where(none, jnp.full_like(top, -INF), jnp.log(jnp.where(none, jnp.ones_like(total), total)) + safe)
-
-
-def _later(states: jax.Array, by: int) -> jax.Array:
-    """Return the states (N, L) moved `by` places to the right, -inf coming in."""
-    return jnp.pad(states, ((0, 0), (by, 0)), constant_values=-INF)[:, : states.shape[1]]
-
-
-def _earlier(states: jax.Array, by: int) -> jax.Array:
-    return jnp.pad(states, ((0, 0), (0, by)), constant_values=-INF)[:, by:]
-
-
-def _lattice(labels: jax.Array, blank: int) -> tuple[jax.Array, jax.Array]:
-    """Return the path ∅ y1 ∅ y2 ∅ … (N, 2S + 1), and where it may be entered from two places before."""
-    n, s = labels.shape
-    path = jnp.full((n, 2 * s + 1), blank, labels.dtype).at[:, 1::2].set(labels)
-    before = jnp.pad(path, ((0, 0), (2, 0)), constant_values=blank)[:, : 2 * s + 1]
-    return path, (path != blank) & (path != before)
-
-
-def _forward(emitted: jax.Array, skip: jax.Array, lengths: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return α after the last frame (N, L) and at every frame (T, N, L): log P(frames up to t, in state s)."""
-
-    def step(alpha: jax.Array, frame: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        time, emission = frame
-        jumped = jnp.where(skip, _later(alpha, 2), jnp.full_like(alpha, -INF))
-        moved = _log_sum(alpha, _later(alpha, 1), jumped) + emission
-        alpha = jnp.where((time < lengths)[:, None], moved, alpha)
-        return alpha, alpha
-
-    # Before the first frame all paths stand on the first blank: from there both first states are entered.
-    start = jnp.full(emitted.shape[1:], -INF, emitted.dtype).at[:, 0].set(0.0)
-    return lax.scan(step, start, (lax.iota(lengths.dtype, emitted.shape[0]), emitted))
-
-
-def _backward(emitted: jax.Array, skip: jax.Array, lengths: jax.Array, targets: jax.Array) -> jax.Array:
-    """Return β at every frame (T, N, L): log P(frames after t | in state s at t)."""
-    enters = jnp.pad(skip, ((0, 0), (0, 2)))[:, 2:]
-
-    def step(ahead: jax.Array, frame: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        time, emission = frame
-        jumped = jnp.where(enters, _earlier(ahead, 2), jnp.full_like(ahead, -INF))
-        beta = _log_sum(ahead, _earlier(ahead, 1), jumped)
-        return jnp.where((time < lengths)[:, None], beta + emission, ahead), beta
-
-    # After the last frame all paths must stand on the last blank, which is entered from both last states.
-    last = lax.broadcasted_iota(targets.dtype, emitted.shape[1:], 1) == 2 * targets[:, None]
-    end = jnp.where(last, 0.0, -INF).astype(emitted.dtype)
-    return lax.scan(step, end, (lax.iota(lengths.dtype, emitted.shape[0]), emitted), reverse=True)[1]
-
-
-def _emitted(log_probs: jax.Array, path: jax.Array) -> jax.Array:
-    """Return the log-probability of each state's label, (T, N, L): whole rows over time are gathered."""
-    rows = log_probs.transpose(1, 2, 0)
-    return jax.vmap(lambda row, labels: row.at[labels].get(mode="fill"))(rows, path).transpose(2, 0, 1)
+Lengths = jax.Array | np.ndarray | tuple[int, ...] | list[int] | int
 
 
 def _losses(
     log_probs: jax.Array, labels: jax.Array, lengths: jax.Array, targets: jax.Array, blank: int
 ) -> tuple[jax.Array, ...]:
-    path, skip = _lattice(labels, blank)
-    emitted = _emitted(log_probs, path)
-    final, alphas = _forward(emitted, skip, lengths)
+    path, skip = lattice(labels, blank)
+    emitted = emitted_log_probs(log_probs, path)
+    final, alphas = forward(emitted, skip, lengths)
     last = lax.broadcasted_iota(targets.dtype, final.shape, 1)
     ends = (last == 2 * targets[:, None]) | (last == 2 * targets[:, None] - 1)
     ended = jnp.where(ends, final, jnp.full_like(final, -INF))
@@ -117,8 +54,8 @@ def _ctc_jvp(
     PyTorch gives the whole, and log_softmax's own gradient leaves it as it is.
     """
     log_probs, labels, lengths, targets = primals
-    loss, alphas, emitted, path, skip = _losses(*primals, blank)
-    betas = _backward(emitted, skip, lengths, targets)
+    loss, alphas, emitted, path, skip = _losses(log_probs, labels, lengths, targets, blank)
+    betas = backward(emitted, skip, lengths, targets)
     posterior = jnp.exp(alphas + betas + jnp.where(jnp.isfinite(loss), loss, 0.0).astype(loss.dtype)[None, :, None])
     rows = jnp.zeros((*log_probs.shape[1:], log_probs.shape[0]), log_probs.dtype)
     add = jax.vmap(lambda row, labels, values: row.at[labels].add(values, mode="drop"))
@@ -133,7 +70,7 @@ def _ctc_jvp(
 
 def _lengths(name: str, value: Lengths, batch: int, most: int) -> Any:
     """Return checked lengths, in NumPy where they can be seen, so that they can be under ``jax.jit`` too."""
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    array: Any = value if isinstance(value, jax.Array) else np.asarray(value)
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"ctc_loss: {name} must be integers, got {array.dtype}")
     if array.shape != (batch,):
@@ -236,7 +173,8 @@ def _batched(
     if log_probs.ndim == 2:
         log_probs = log_probs[:, None]
         input_lengths, target_lengths = (
-            x.reshape(-1) if isinstance(x, jax.Array) else np.reshape(x, -1) for x in (input_lengths, target_lengths)
+            jnp.reshape(x, -1) if isinstance(x, jax.Array) else np.reshape(np.asarray(x), -1)
+            for x in (input_lengths, target_lengths)
         )
     frames, batch, classes = log_probs.shape
     if targets.ndim not in (1, 2) or (targets.ndim == 2 and targets.shape[0] != batch):
@@ -263,7 +201,7 @@ class CTCLoss(Module):
 
     def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False) -> None:
         self.blank = blank
-        self.reduction = reduction_name("CTCLoss", reduction)
+        self.reduction: Reduction = reduction_name("CTCLoss", reduction)
         self.zero_infinity = zero_infinity
 
     def forward(
