@@ -115,3 +115,10 @@ def test_many_cells_do_not_make_a_long_program():
         for o, n in ((4, 9), (31, 70))
     )
     assert large <= 2 * small
+
+
+def test_known_indices_inside_a_trace():
+    index, beyond = jnp.array([[[0, 3]]]), jnp.array([[[0, 4]]])
+    np.testing.assert_array_equal(jax.jit(lambda x: F.max_unpool1d(x, index, 2))(jnp.ones((1, 1, 2))), [[[1, 0, 0, 1]]])
+    with pytest.raises(IndexError, match="indices must lie in"):
+        jax.jit(lambda x: F.max_unpool1d(x, beyond, 2))(jnp.ones((1, 1, 2)))

@@ -69,7 +69,7 @@ def _max_unpool(
         raise TypeError(f"{owner}: input must be floating, got {input.dtype}")
     output = _output_size(owner, input, sizes(owner, "kernel_size", kernel, dims, 1), stride, padding, size)
     # As NumPy's: inside a trace JAX would trace the minimum of a known array too.
-    known = np.asarray(indices) if is_concrete(indices) else indices
+    known: Any = np.asarray(indices) if is_concrete(indices) else indices
     index_in_range(owner, "indices", known, 0, math.prod(output))
     lead = input.shape[:-dims]
     empty = jnp.zeros((math.prod(lead), math.prod(output)), input.dtype)
