@@ -14,6 +14,7 @@ from jax import lax
 from .module import Module
 from .pooling_grid import AnyWindows
 from .pooling_windows import Size, Windows, channels_back, channels_last, outer, regular_windows, sizes
+from .precision import product_precision
 
 
 def _axis_sum(x: jax.Array, axis: int, windows: AnyWindows) -> jax.Array:
@@ -22,11 +23,21 @@ def _axis_sum(x: jax.Array, axis: int, windows: AnyWindows) -> jax.Array:
     return functools.reduce(jnp.add, windows.views(x, axis, 0))
 
 
+def _whole_sum(x: jax.Array, dims: int) -> jax.Array:
+    """Sum whole images as a product with ones, which rounds less than one long chain of additions."""
+    flat = x.reshape(*x.shape[:-dims], math.prod(x.shape[-dims:]))
+    total = jnp.matmul(flat, jnp.ones(flat.shape[-1], x.dtype), precision=product_precision())
+    return total.reshape(*x.shape[:-dims], *(1,) * dims)
+
+
 def window_sums(input: jax.Array, windows: Sequence[AnyWindows]) -> jax.Array:
     """Return the sum of each window over the last axes, padding counting as 0, in at least float32."""
     dims = len(windows)
     half = jnp.issubdtype(input.dtype, jnp.floating) and input.dtype.itemsize < 4
-    x, first = channels_last(input.astype(jnp.float32) if half else input, dims)
+    x = input.astype(jnp.float32) if half else input
+    if all(w.covers_all for w in windows) and jnp.issubdtype(x.dtype, jnp.floating):
+        return _whole_sum(x, dims)
+    x, first = channels_last(x, dims)
     for offset in reversed(range(dims)):
         x = _axis_sum(x, first + offset, windows[offset])
     return channels_back(x, first, dims)

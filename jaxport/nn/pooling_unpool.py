@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .checks import index_in_range, int_tuple
+from .checks import index_in_range, int_tuple, is_concrete
 from .module import Module
 from .pooling_windows import Size, check_input, sizes
 
@@ -67,7 +68,9 @@ def _max_unpool(
     if not jnp.issubdtype(input.dtype, jnp.floating):
         raise TypeError(f"{owner}: input must be floating, got {input.dtype}")
     output = _output_size(owner, input, sizes(owner, "kernel_size", kernel, dims, 1), stride, padding, size)
-    index_in_range(owner, "indices", indices, 0, math.prod(output))
+    # As NumPy's: inside a trace JAX would trace the minimum of a known array too.
+    known: Any = np.asarray(indices) if is_concrete(indices) else indices
+    index_in_range(owner, "indices", known, 0, math.prod(output))
     lead = input.shape[:-dims]
     empty = jnp.zeros((math.prod(lead), math.prod(output)), input.dtype)
     rows = (len(empty), math.prod(input.shape[-dims:]))
