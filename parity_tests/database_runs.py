@@ -244,6 +244,13 @@ def _attention_masks(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array
     return drawn.masks or None
 
 
+def _samples(x: Any, axes: int, id: str) -> jax.Array:
+    """Return the random positions that PyTorch draws for a fractional pooling."""
+    seed(f"{id} run")
+    batch, channels = (1, *x.shape)[-axes - 2 : -axes]
+    return to_jax(torch.rand(batch, channels, axes, dtype=x.dtype))
+
+
 def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool) -> list[str]:
     """Return everything in which a function differs from PyTorch's on one input of the database."""
     id = f"{name}[{number}]"
@@ -263,6 +270,8 @@ def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool
             rough = [run_torch(op, *nudged((args, kwargs), draw), None, id) for draw in range(ROUNDING_DRAWS + 1)]
         leaves = {key: to_jax(value) for key, value in named(args, kwargs, is_torch_leaf).items()}
         jax_args, jax_kwargs = mapped(args, to_jax_argument), mapped(kwargs, to_jax_argument)
+        if "fractional" in name and kwargs.get("_random_samples") is None:
+            jax_kwargs["_random_samples"] = _samples(args[0], int(name[-2]), id)
 
         def call(_: Any, leaves: dict[str, Any]) -> tuple[Any, Any]:
             return function(*replaced(jax_args, "args", leaves), **replaced(jax_kwargs, "kwargs", leaves)), {}
