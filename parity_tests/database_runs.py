@@ -224,16 +224,19 @@ def _drawn(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array]:
 
 
 class _Drawn(TorchDispatchMode):
-    """Collect the masks that PyTorch draws inside a function, in their order."""
+    """Collect the masks and the uniform numbers that PyTorch draws inside a function, in their order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.masks: list[jax.Array] = []
+        self.uniform: list[jax.Array] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.bernoulli_.float:
             self.masks.append(jnp.asarray((output != 0).numpy()))
+        if func is torch.ops.aten.rand.default:
+            self.uniform.append(to_jax(output))
         return output
 
 
@@ -244,11 +247,12 @@ def _attention_masks(op: Any, args: Any, kwargs: Any, id: str) -> list[jax.Array
     return drawn.masks or None
 
 
-def _samples(x: Any, axes: int, id: str) -> jax.Array:
+def _samples(op: Any, args: Any, kwargs: Any, id: str) -> jax.Array:
     """Return the random positions that PyTorch draws for a fractional pooling."""
-    seed(f"{id} run")
-    batch, channels = (1, *x.shape)[-axes - 2 : -axes]
-    return to_jax(torch.rand(batch, channels, axes, dtype=x.dtype))
+    with _Drawn() as drawn:
+        seed(f"{id} run")
+        op(*args, **kwargs)
+    return drawn.uniform[0]
 
 
 def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool) -> list[str]:
@@ -271,7 +275,7 @@ def function_findings(name: str, number: int, sample: Any, dtype: str, jit: bool
         leaves = {key: to_jax(value) for key, value in named(args, kwargs, is_torch_leaf).items()}
         jax_args, jax_kwargs = mapped(args, to_jax_argument), mapped(kwargs, to_jax_argument)
         if "fractional" in name and kwargs.get("_random_samples") is None:
-            jax_kwargs["_random_samples"] = _samples(args[0], int(name[-2]), id)
+            jax_kwargs["_random_samples"] = _samples(op, args, kwargs, id)
 
         def call(_: Any, leaves: dict[str, Any]) -> tuple[Any, Any]:
             return function(*replaced(jax_args, "args", leaves), **replaced(jax_kwargs, "kwargs", leaves)), {}
