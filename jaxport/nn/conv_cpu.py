@@ -2,7 +2,7 @@
 
 XLA runs a convolution on the CPU at full speed only in one canonical form (two spatial axes, channels last, no reversed
 kernel), and inside a loop it recognises no other: a weight gradient as JAX derives it is a hundred times slower there.
-Here all three maps of a convolution are written in that form, and so is the transposed convolution, which is one of them.
+Here all three maps of a convolution are written in that form; the transposed convolution is one of them.
 
 Arrays are channels last: x (N, H, W, C), w (kH, kW, C, O), g and y (N, P, Q, O).
 """
@@ -81,9 +81,17 @@ def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
 @add_bias.defjvp
 def _add_bias_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
     (y, bias), (dy, dbias) = primals, tangents
-    # As a product with ones, whose transpose is a product too: XLA's own reduction over N, P, Q is slow on the CPU.
-    ones = jnp.ones((math.prod(y.shape[:-1]), 1), y.dtype)
-    return add_bias(y, bias), dy + (ones @ dbias[None]).reshape(y.shape)
+    return add_bias(y, bias), dy + _spread(dbias, y.shape)
+
+
+def _spread(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Broadcast (O,) to `shape` as products with ones, axis by axis, whose transposes are products too.
+
+    XLA's own reduction over N, P, Q is slow on the CPU, and sums over one axis after the other round less than one sum.
+    """
+    for size in reversed(shape[:-1]):
+        bias = jnp.ones((size, 1), bias.dtype) @ bias.reshape(1, -1)
+    return bias.reshape(shape)
 
 
 def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:

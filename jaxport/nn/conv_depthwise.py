@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Iterator
 
 import jax
@@ -30,7 +29,9 @@ def _shifts(x: jax.Array, geometry: Geometry) -> Iterator[tuple[tuple[int, ...],
 
 
 def _forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
-    return functools.reduce(jnp.add, (seen * jnp.broadcast_to(w[position], seen.shape) for position, seen in _shifts(x, geometry)))
+    return functools.reduce(
+        jnp.add, (seen * jnp.broadcast_to(w[position], seen.shape) for position, seen in _shifts(x, geometry))
+    )
 
 
 def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -43,9 +44,14 @@ def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array
 
 
 def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
-    """Sum over the batch first, which vectorises, and over the positions as a product with ones."""
-    ones = jnp.ones((1, math.prod(geometry.output)), x.dtype)
-    sums = [ones @ (seen * g).sum(0).reshape(-1, g.shape[-1]) for _, seen in _shifts(x, geometry)]
+    """Sum over the batch first, which vectorises, and over each other axis as a product with ones."""
+
+    def total(product: jax.Array) -> jax.Array:
+        for size in geometry.output:
+            product = jnp.ones((1, size), x.dtype) @ product.reshape(size, -1)
+        return product
+
+    sums = [total((seen * g).sum(0)) for _, seen in _shifts(x, geometry)]
     return jnp.stack(sums).reshape(*geometry.kernel, 1, g.shape[-1])
 
 

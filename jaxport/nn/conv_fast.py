@@ -19,9 +19,7 @@ from .conv_cpu import add_bias, conv2d_cpu, conv_transpose2d_cpu
 from .conv_depthwise import depthwise, depthwise_transposed
 
 
-def conv_cpu(
-    input: jax.Array, weight: jax.Array, bias: jax.Array | None, geometry: Geometry, groups: int
-) -> jax.Array:
+def conv_cpu(input: jax.Array, weight: jax.Array, bias: jax.Array | None, geometry: Geometry, groups: int) -> jax.Array:
     """Cross-correlate (N, C, *size) with (O, C / groups, *kernel) and add the bias: (N, O, *output)."""
     # XLA removes these transposes between layers.
     x, w = jnp.moveaxis(input, 1, -1), jnp.moveaxis(weight, (1, 0), (-2, -1))

@@ -36,7 +36,9 @@ class _ConvTransposeNd(ConvBase):
         if padding_mode != "zeros":
             raise ValueError(f"{self._owner}: padding_mode must be 'zeros', got {padding_mode!r}")
         if isinstance(padding, str):
-            raise ValueError(f"{self._owner}: padding must be integers, got {padding!r}: names are for Conv layers alone")
+            raise ValueError(
+                f"{self._owner}: padding must be integers, got {padding!r}: names are for Conv layers alone"
+            )
         channels, more = (in_channels, out_channels), output_padding
         self._setup(channels, kernel_size, stride, padding, dilation, more, groups, bias, padding_mode, dtype, rngs)
 
@@ -100,7 +102,7 @@ class ConvTranspose2d(_ConvTransposeNd):
 
 
 class ConvTranspose3d(_ConvTransposeNd):
-    """Apply the transpose of a convolution with a trained `weight` (in, out / groups, kD, kH, kW), and add `bias` (out,).
+    """Apply the transpose of a convolution with trained `weight` (in, out / groups, kD, kH, kW), and add `bias` (out,).
 
     (N, in, D, H, W) or (in, D, H, W) becomes (N, out, D', H', W') or the like. Arguments, initial values and errors are
     those of `ConvTranspose2d`, with one number for each spatial axis.

@@ -57,9 +57,7 @@ def _placed(x: jax.Array, at: int, axis: Axis) -> jax.Array:
     return functools.reduce(jnp.add, parts)
 
 
-def unfold(
-    input: jax.Array, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
-) -> jax.Array:
+def unfold(input: jax.Array, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> jax.Array:
     """Copy every sliding block of an image into a column: (N, C, H, W) to (N, C·kH·kW, L).
 
     y[n, (c, u, v), (i, j)] = x[n, c, i·sH + u·dH - pH, j·sW + v·dW - pW], and 0 outside.
@@ -113,7 +111,8 @@ def fold(
             f"fold: input must have a multiple of {rows.k * columns.k} rows (kernel_size {geometry.kernel}) and "
             f"{rows.out} · {columns.out} = {rows.out * columns.out} columns for output_size {size}, got {input.shape}"
         )
-    blocks = input.reshape(*input.shape[:-2], -1, rows.k, columns.k, rows.out, columns.out).swapaxes(-3, -2)
+    channels = input.shape[-2] // (rows.k * columns.k)
+    blocks = input.reshape(*input.shape[:-2], channels, rows.k, columns.k, rows.out, columns.out).swapaxes(-3, -2)
     return _placed(_placed(blocks, blocks.ndim - 2, columns), blocks.ndim - 4, rows)
 
 
