@@ -227,6 +227,17 @@ MODULES: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
 ]
 
 
+def both_outputs(theirs: Any, ours: nn.Module, shape: tuple[int, ...], **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Give both the same weights, in float64, and return their outputs."""
+    state = {key: value.numpy() for key, value in theirs.double().state_dict().items()}
+    assert [(key, v.shape) for key, v in ours.named_parameters()] == [(key, v.shape) for key, v in state.items()]
+    x = np.random.default_rng(0).standard_normal(shape)
+    with jax.enable_x64(True):
+        load_state_dict(ours.to(np.float64), state)
+        found = np.asarray(ours(jax.numpy.asarray(x), **options))
+    return found, theirs(torch.from_numpy(x), **options).detach().numpy()
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize(
     ("name", "args", "kwargs", "shape"), MODULES, ids=[f"{m[0]}-{i}" for i, m in enumerate(MODULES)]

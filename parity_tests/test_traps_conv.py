@@ -1,5 +1,6 @@
 """Convolutions: each known difference between JAX and PyTorch is planted as a mistake and must be reported."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from cases import Case, case_findings
 from jax import lax
 
 import jaxport.nn.functional as F
+from jaxport.nn import conv_bias
 
 Wrong = Callable[..., Any]
 
@@ -158,15 +160,13 @@ def test_coarse_products_are_found_in_float32(monkeypatch, name, table, id):
 
 def test_trap_31_a_bias_gradient_summed_in_one_go_is_found(monkeypatch):
     """A product with ones over all positions rounds more than PyTorch's sum; axis after axis does not."""
-    import jaxport.nn.conv_cpu as conv_cpu
-
     row = case(convolutions.CONV, "1d-many-positions")
     assert case_findings(row, "float32") == []
 
     def at_once(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        count = int(jnp.prod(jnp.array(shape[:-1])))
+        count = math.prod(shape[:-1])
         return (jnp.ones((count, 1), bias.dtype) @ bias[None]).reshape(shape)
 
-    monkeypatch.setattr(conv_cpu, "_spread", at_once)
+    monkeypatch.setattr(conv_bias, "spread", at_once)
     jax.clear_caches()
     assert case_findings(row, "float32")

@@ -140,8 +140,8 @@ def _conv(
             )
     batch = input if input.ndim == ndim + 2 else input[None]
     dtype = computed_in(input.dtype)
-    arrays = (a if a is None else a.astype(dtype) for a in (batch, weight, bias))
-    output = _convolve(*arrays, geometry, groups).astype(input.dtype)
+    wide = None if bias is None else bias.astype(dtype)
+    output = _convolve(batch.astype(dtype), weight.astype(dtype), wide, geometry, groups).astype(input.dtype)
     return output if input.ndim == ndim + 2 else output[0]
 
 

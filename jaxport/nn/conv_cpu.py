@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .conv_bias import add_bias
 from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
 from .conv_bilinear import Geometry, define_maps
 
@@ -70,28 +71,6 @@ def _input_gradient_by_rows(g: jax.Array, w: jax.Array, geometry: Geometry) -> j
 
 
 _apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gradient, depthwise=False)
-
-
-@jax.custom_jvp
-def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-    """Add a bias (O,) to y (..., O)."""
-    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
-
-
-@add_bias.defjvp
-def _add_bias_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    (y, bias), (dy, dbias) = primals, tangents
-    return add_bias(y, bias), dy + _spread(dbias, y.shape)
-
-
-def _spread(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Broadcast (O,) to `shape` as products with ones, axis by axis, whose transposes are products too.
-
-    XLA's own reduction over N, P, Q is slow on the CPU, and sums over one axis after the other round less than one sum.
-    """
-    for size in reversed(shape[:-1]):
-        bias = jnp.ones((size, 1), bias.dtype) @ bias.reshape(1, -1)
-    return bias.reshape(shape)
 
 
 def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:

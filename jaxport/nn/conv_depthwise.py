@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .conv_bias import summed
 from .conv_bilinear import Geometry, define_maps
 
 
@@ -44,14 +45,8 @@ def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array
 
 
 def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
-    """Sum over the batch first, which vectorises, and over each other axis as a product with ones."""
-
-    def total(product: jax.Array) -> jax.Array:
-        for size in geometry.output:
-            product = jnp.ones((1, size), x.dtype) @ product.reshape(size, -1)
-        return product
-
-    sums = [total((seen * g).sum(0)) for _, seen in _shifts(x, geometry)]
+    """Sum over the batch first, which vectorises."""
+    sums = [summed((seen * g).sum(0)) for _, seen in _shifts(x, geometry)]
     return jnp.stack(sums).reshape(*geometry.kernel, 1, g.shape[-1])
 
 

@@ -100,8 +100,8 @@ def _conv_transpose(
     geometry = _geometry(owner, input.shape[-ndim:], weight.shape[2:], *numbers)
     batch = input if input.ndim == ndim + 2 else input[None]
     dtype = computed_in(input.dtype)
-    arrays = (a if a is None else a.astype(dtype) for a in (batch, weight, bias))
-    output = _transpose(*arrays, geometry, groups).astype(input.dtype)
+    wide = None if bias is None else bias.astype(dtype)
+    output = _transpose(batch.astype(dtype), weight.astype(dtype), wide, geometry, groups).astype(input.dtype)
     return output if input.ndim == ndim + 2 else output[0]
 
 
