@@ -52,8 +52,8 @@ def check_ranks(owner: str, ndim: int, input: jax.Array, weight: jax.Array, weig
             f"{owner}: input must be (N, C, {axes}) or (C, {axes}) and weight ({weight_axes}, {kernel}), "
             f"got {input.shape} and {weight.shape}"
         )
-    if 0 in weight.shape[2:]:
-        raise ValueError(f"{owner}: weight must have a kernel of at least one element, got {weight.shape}")
+    if 0 in weight.shape:
+        raise ValueError(f"{owner}: weight must have at least one channel and one element, got {weight.shape}")
 
 
 def check_bias(owner: str, bias: jax.Array | None, channels: int) -> None:
@@ -140,8 +140,8 @@ def _conv(
             )
     batch = input if input.ndim == ndim + 2 else input[None]
     dtype = computed_in(input.dtype)
-    arrays = (a if a is None else a.astype(dtype) for a in (batch, weight, bias))
-    output = _convolve(*arrays, geometry, groups).astype(input.dtype)
+    wide = None if bias is None else bias.astype(dtype)
+    output = _convolve(batch.astype(dtype), weight.astype(dtype), wide, geometry, groups).astype(input.dtype)
     return output if input.ndim == ndim + 2 else output[0]
 
 
@@ -191,8 +191,10 @@ def conv2d(
         y, (N, O, H', W') or (O, H', W'), with H' = ⌊(H + 2·pH - dH·(kH - 1) - 1) / sH⌋ + 1.
 
     Raises:
-        ValueError: shapes or options that do not fit, including an output that would be empty.
+        ValueError: shapes or options that do not fit, including no channels and an output that would be empty.
         TypeError: the dtypes differ.
+
+    Differs from PyTorch: an input of no channels is refused; PyTorch returns one of no channels, whatever the weight's.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
     """

@@ -1,7 +1,7 @@
 """The three bilinear maps of a convolution as JAX primitives, each the transpose of the others.
 
-y = x ∗ w, and its transposes ∂x = g ∗ᵀ w and ∂w = x ∗ᵀ g. Whoever defines them says how each is computed; since their
-derivatives are these same maps, every derivative of every order is computed that way, and every JAX transformation works.
+y = x ∗ w, and its transposes ∂x = g ∗ᵀ w and ∂w = x ∗ᵀ g. Whoever defines them says how each is computed; their
+derivatives of every order are these same maps, computed that way, and every JAX transformation works.
 
 Arrays are channels last: x (N, *size, C), w (*kernel, C, O), g and y (N, *output, O).
 """

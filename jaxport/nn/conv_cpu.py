@@ -2,7 +2,7 @@
 
 XLA runs a convolution on the CPU at full speed only in one canonical form (two spatial axes, channels last, no reversed
 kernel), and inside a loop it recognises no other: a weight gradient as JAX derives it is a hundred times slower there.
-Here all three maps of a convolution are written in that form, and so is the transposed convolution, which is one of them.
+Here all three maps of a convolution are written in that form; the transposed convolution is one of them.
 
 Arrays are channels last: x (N, H, W, C), w (kH, kW, C, O), g and y (N, P, Q, O).
 """
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .conv_bias import add_bias
 from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
 from .conv_bilinear import Geometry, define_maps
 
@@ -70,20 +71,6 @@ def _input_gradient_by_rows(g: jax.Array, w: jax.Array, geometry: Geometry) -> j
 
 
 _apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gradient, depthwise=False)
-
-
-@jax.custom_jvp
-def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-    """Add a bias (O,) to y (..., O)."""
-    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
-
-
-@add_bias.defjvp
-def _add_bias_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    (y, bias), (dy, dbias) = primals, tangents
-    # As a product with ones, whose transpose is a product too: XLA's own reduction over N, P, Q is slow on the CPU.
-    ones = jnp.ones((math.prod(y.shape[:-1]), 1), y.dtype)
-    return add_bias(y, bias), dy + (ones @ dbias[None]).reshape(y.shape)
 
 
 def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:

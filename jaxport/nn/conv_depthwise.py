@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .conv_bias import summed
 from .conv_bilinear import Geometry, define_maps
 
 
@@ -45,10 +46,16 @@ def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array
 
 
 def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
-    """Sum over the batch first, which vectorises, and over the positions as a product with ones."""
-    ones = jnp.ones((1, math.prod(geometry.output)), x.dtype)
-    sums = [ones @ (seen * g).sum(0).reshape(-1, g.shape[-1]) for _, seen in _shifts(x, geometry)]
-    return jnp.stack(sums).reshape(*geometry.kernel, 1, g.shape[-1])
+    """Sum over the batch first, which vectorises, in a loop: XLA would do a transpose before it once per position."""
+
+    def add(totals: list[jax.Array], pair: tuple[jax.Array, jax.Array]) -> tuple[list[jax.Array], None]:
+        one, slope = pair
+        seen = (seen[0] for _, seen in _shifts(one[None], geometry))
+        return [total + s * slope for total, s in zip(totals, seen, strict=True)], None
+
+    start = [jnp.zeros(g.shape[1:], g.dtype)] * math.prod(geometry.kernel)
+    totals, _ = lax.scan(add, start, (x, g))
+    return jnp.stack([summed(total) for total in totals]).reshape(*geometry.kernel, 1, g.shape[-1])
 
 
 depthwise, depthwise_transposed, _ = define_maps(

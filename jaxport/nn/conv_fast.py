@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from .conv_bias import add_bias
 from .conv_bilinear import Geometry
-from .conv_cpu import add_bias, conv2d_cpu, conv_transpose2d_cpu
+from .conv_cpu import conv2d_cpu, conv_transpose2d_cpu
 from .conv_depthwise import depthwise, depthwise_transposed
 
 
@@ -107,4 +108,5 @@ def _row(geometry: Geometry) -> Geometry:
 
 def _plane(geometry: Geometry) -> Geometry:
     """Return the geometry without its first axis."""
-    return Geometry(*(numbers[1:] for numbers in geometry))
+    size, kernel, stride, pads, dilation = geometry
+    return Geometry(size[1:], kernel[1:], stride[1:], pads[1:], dilation[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import jax
@@ -111,8 +112,7 @@ class _ConvNd(ConvBase):
         channels = (in_channels, out_channels)
         self._setup(channels, kernel_size, stride, padding, dilation, 0, groups, bias, padding_mode, dtype, rngs)
 
-    def forward(self, input: jax.Array) -> jax.Array:
-        """Map (N, in, *size) to (N, out, *size'), or one example to one."""
+    def _convolve(self, function: Callable[..., jax.Array], input: jax.Array) -> jax.Array:
         padding = self.padding
         if self.padding_mode != "zeros":
             pads = pad_amounts(self._owner, padding, self.kernel_size, self.stride, self.dilation)
@@ -120,7 +120,6 @@ class _ConvNd(ConvBase):
                 input = _pad_with(self._owner, input, pads, self.padding_mode)
             padding = 0
         bias = None if self.bias is None else self.bias[...]
-        function = getattr(conv, f"conv{self._ndim}d")
         return function(input, self.weight[...], bias, self.stride, padding, self.dilation, self.groups)
 
 
@@ -135,6 +134,11 @@ class Conv1d(_ConvNd):
 
     _owner = "Conv1d"
     _ndim = 1
+
+    # In every class, not in the base: nnx.capture records only the methods that a class defines itself.
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Map (N, in, L) to (N, out, L'), or one example to one."""
+        return self._convolve(conv.conv1d, input)
 
 
 class Conv2d(_ConvNd):
@@ -164,6 +168,11 @@ class Conv2d(_ConvNd):
     _owner = "Conv2d"
     _ndim = 2
 
+    # In every class, not in the base: nnx.capture records only the methods that a class defines itself.
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Map (N, in, H, W) to (N, out, H', W'), or one example to one."""
+        return self._convolve(conv.conv2d, input)
+
 
 class Conv3d(_ConvNd):
     """Cross-correlate volumes with trained kernels: `weight` (out, in / groups, kD, kH, kW) and `bias` (out,).
@@ -176,3 +185,8 @@ class Conv3d(_ConvNd):
 
     _owner = "Conv3d"
     _ndim = 3
+
+    # In every class, not in the base: nnx.capture records only the methods that a class defines itself.
+    def forward(self, input: jax.Array) -> jax.Array:
+        """Map (N, in, D, H, W) to (N, out, D', H', W'), or one example to one."""
+        return self._convolve(conv.conv3d, input)

@@ -26,8 +26,8 @@ def _geometry(
         )
     axes = list(zip(size, kernel, stride, padding, output_padding, dilation, strict=True))
     outputs = tuple((n - 1) * s - 2 * p + d * (k - 1) + more + 1 for n, k, s, p, more, d in axes)
-    if any(n < 0 for n in outputs) or 0 in size:
-        raise ValueError(f"{owner}: input of size {size} would give an output of size {outputs}")
+    if min(outputs) < 1 or 0 in size:
+        raise ValueError(f"{owner}: an input of size {size} would give an output of size {outputs}")
     # Where output_padding makes room for further windows (it is as large as the stride), they are cut off.
     pads = tuple((p, p if more < s else p - more) for _, _, s, p, more, _ in axes)
     return Geometry(outputs, kernel, stride, pads, dilation)
@@ -42,15 +42,15 @@ def _check_shapes(
         raise ValueError(
             f"{owner}: input {input.shape} has {channels} channels, but weight {weight.shape} takes {weight.shape[0]}"
         )
-    if channels % groups or channels < groups or weight.shape[1] == 0:
-        raise ValueError(f"{owner}: groups must divide the {channels} input channels, got {groups}, {weight.shape}")
+    if channels % groups:
+        raise ValueError(f"{owner}: groups must divide the {channels} input channels, got {groups}")
     check_bias(owner, bias, weight.shape[1] * groups)
 
 
 def _transpose(
     input: jax.Array, weight: jax.Array, bias: jax.Array | None, geometry: Geometry, groups: int
 ) -> jax.Array:
-    if fast_on_cpu(input) and 0 not in geometry.size:
+    if fast_on_cpu(input):
         return conv_transpose_cpu(input, weight, bias, geometry, groups)
     ndim, axes = len(geometry.size), AXES[len(geometry.size)]
     # (groups · in, out, *kernel) → (in, groups · out, *kernel), mirrored.
@@ -100,8 +100,8 @@ def _conv_transpose(
     geometry = _geometry(owner, input.shape[-ndim:], weight.shape[2:], *numbers)
     batch = input if input.ndim == ndim + 2 else input[None]
     dtype = computed_in(input.dtype)
-    arrays = (a if a is None else a.astype(dtype) for a in (batch, weight, bias))
-    output = _transpose(*arrays, geometry, groups).astype(input.dtype)
+    wide = None if bias is None else bias.astype(dtype)
+    output = _transpose(batch.astype(dtype), weight.astype(dtype), wide, geometry, groups).astype(input.dtype)
     return output if input.ndim == ndim + 2 else output[0]
 
 

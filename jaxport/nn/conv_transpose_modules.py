@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax
@@ -42,19 +42,15 @@ class _ConvTransposeNd(ConvBase):
         channels, more = (in_channels, out_channels), output_padding
         self._setup(channels, kernel_size, stride, padding, dilation, more, groups, bias, padding_mode, dtype, rngs)
 
-    def forward(self, input: jax.Array, output_size: Sequence[int] | None = None) -> jax.Array:
-        """Map (N, in, *size) to (N, out, *size'), or one example to one; `output_size` replaces output_padding.
-
-        Raises:
-            ValueError: `output_size` cannot be reached by an output_padding smaller than the stride.
-        """
+    def _transpose(
+        self, function: Callable[..., jax.Array], input: jax.Array, output_size: Sequence[int] | None
+    ) -> jax.Array:
         padding, more = self.padding, self.output_padding
         assert isinstance(padding, tuple)
         if output_size is not None:
             geometry = (self.kernel_size, self.stride, padding, self.dilation)
             more = output_padding_for(self._owner, output_size, input.shape, geometry)
         bias = None if self.bias is None else self.bias[...]
-        function = getattr(conv_transpose, f"conv_transpose{self._ndim}d")
         return function(input, self.weight[...], bias, self.stride, padding, more, self.groups, self.dilation)
 
 
@@ -69,6 +65,14 @@ class ConvTranspose1d(_ConvTransposeNd):
 
     _owner = "ConvTranspose1d"
     _ndim = 1
+
+    def forward(self, input: jax.Array, output_size: Sequence[int] | None = None) -> jax.Array:
+        """Map (N, in, L) to (N, out, L'), or one example to one; `output_size` replaces output_padding.
+
+        Raises:
+            ValueError: `output_size` cannot be reached by an output_padding smaller than the stride.
+        """
+        return self._transpose(conv_transpose.conv_transpose1d, input, output_size)
 
 
 class ConvTranspose2d(_ConvTransposeNd):
@@ -100,9 +104,17 @@ class ConvTranspose2d(_ConvTransposeNd):
     _owner = "ConvTranspose2d"
     _ndim = 2
 
+    def forward(self, input: jax.Array, output_size: Sequence[int] | None = None) -> jax.Array:
+        """Map (N, in, H, W) to (N, out, H', W'), or one example to one; `output_size` replaces output_padding.
+
+        Raises:
+            ValueError: `output_size` cannot be reached by an output_padding smaller than the stride.
+        """
+        return self._transpose(conv_transpose.conv_transpose2d, input, output_size)
+
 
 class ConvTranspose3d(_ConvTransposeNd):
-    """Apply the transpose of a convolution with a trained `weight` (in, out / groups, kD, kH, kW), and add `bias` (out,).
+    """Apply the transpose of a convolution with trained `weight` (in, out / groups, kD, kH, kW), and add `bias` (out,).
 
     (N, in, D, H, W) or (in, D, H, W) becomes (N, out, D', H', W') or the like. Arguments, initial values and errors are
     those of `ConvTranspose2d`, with one number for each spatial axis.
@@ -112,3 +124,11 @@ class ConvTranspose3d(_ConvTransposeNd):
 
     _owner = "ConvTranspose3d"
     _ndim = 3
+
+    def forward(self, input: jax.Array, output_size: Sequence[int] | None = None) -> jax.Array:
+        """Map (N, in, D, H, W) to (N, out, D', H', W'), or one example to one; `output_size` replaces output_padding.
+
+        Raises:
+            ValueError: `output_size` cannot be reached by an output_padding smaller than the stride.
+        """
+        return self._transpose(conv_transpose.conv_transpose3d, input, output_size)

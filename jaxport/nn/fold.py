@@ -111,7 +111,8 @@ def fold(
             f"fold: input must have a multiple of {rows.k * columns.k} rows (kernel_size {geometry.kernel}) and "
             f"{rows.out} · {columns.out} = {rows.out * columns.out} columns for output_size {size}, got {input.shape}"
         )
-    blocks = input.reshape(*input.shape[:-2], -1, rows.k, columns.k, rows.out, columns.out).swapaxes(-3, -2)
+    channels = input.shape[-2] // (rows.k * columns.k)
+    blocks = input.reshape(*input.shape[:-2], channels, rows.k, columns.k, rows.out, columns.out).swapaxes(-3, -2)
     return _placed(_placed(blocks, blocks.ndim - 2, columns), blocks.ndim - 4, rows)
 
 
