@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -35,7 +36,7 @@ def _fractional_places(x: jax.Array, starts: list[jax.Array], kernels: tuple[int
     best, place = x, flat_places(x.shape, 2, dims)
     for axis in reversed(range(dims)):
         shape = [1] * dims
-        shape[axis] = -1
+        shape[axis] = starts[axis].shape[-1]
         first = starts[axis].reshape(*x.shape[:2], *shape)
         index = [first + u for u in range(kernels[axis])]
         views = [jnp.take_along_axis(best, i, axis + 2, mode="promise_in_bounds") for i in index]
@@ -118,6 +119,7 @@ def _pooled(
     axes = zip(order, x.shape[2:], kernels, outputs, strict=True)
     starts = [_starts(lax.stop_gradient(samples[..., i]), n, k, o) for i, n, k, o in axes]
     place = _fractional_places(lax.stop_gradient(x), starts, kernels)
-    flat = place.reshape(*x.shape[:2], -1)
-    best = jnp.take_along_axis(x.reshape(*x.shape[:2], -1), flat, 2, mode="promise_in_bounds")
+    # Sizes, not -1: an empty batch has no size to infer.
+    flat = place.reshape(*x.shape[:2], math.prod(place.shape[2:]))
+    best = jnp.take_along_axis(x.reshape(*x.shape[:2], math.prod(x.shape[2:])), flat, 2, mode="promise_in_bounds")
     return best.reshape(place.shape), place.astype(index_dtype())
