@@ -7,6 +7,7 @@ from types import ModuleType
 
 import left_out
 import pytest
+from database import MODULES
 
 import jaxport.nn.functional as F
 from jaxport import nn
@@ -49,6 +50,18 @@ def test_every_name_is_there_or_left_out_with_a_reason(kind):
     assert missing - reasons.keys() == set(), "neither here nor in left_out.py"
     assert reasons.keys() - listing == set(), "left_out.py names what PyTorch does not have"
     assert reasons.keys() - missing == set(), "left_out.py names what is here"
+
+
+# Base classes and holders without a forward of their own, and a layer that PyTorch runs on GPUs only.
+TESTED_APART = {
+    *(["Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase"]),
+    "SyncBatchNorm",
+}
+
+
+def test_every_module_has_inputs():
+    ours = {name for name in torch_modules() if hasattr(nn, name)}
+    assert ours - MODULES.keys() == TESTED_APART
 
 
 def test_the_page_shows_the_table():

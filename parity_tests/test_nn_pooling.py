@@ -135,7 +135,8 @@ def test_avg_pool(case, dtype):
 
 # ------------------------------------------------------------------------------------------------ adaptive pooling
 
-# On axes of 6, 7 and 9, in this order: whole, divisible, overlapping windows, more windows than elements, and axes left alone.
+# On axes of 6, 7 and 9, in this order: whole, divisible, overlapping windows, more windows than elements, and axes
+# left alone.
 ADAPTIVE_SIZES = {
     1: [1, 3, 4, (5,), 9, 13],
     2: [1, (7, 3), (3, 4), (None, 2), (None, None), (8, 11)],
