@@ -69,8 +69,6 @@ def _add_per_channel(x: jax.Array, bias: jax.Array) -> jax.Array:
 
 @_add_per_channel.defjvp
 def _add_per_channel_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> Any:
-    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
-) -> tuple[jax.Array, jax.Array]:
     (x, bias), (dx, dbias) = primals, tangents
     # In two steps, so that the transpose sums the examples first and the positions then: in one, XLA's CPU backend
     # adds one number after the other, and a float32 gradient rounds ten times as much as PyTorch's.
