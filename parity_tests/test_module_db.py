@@ -8,8 +8,8 @@ from nn_report import tally
 from jaxport import nn
 
 OURS = [name for name in MODULES if hasattr(nn, name)]
-# The first input of each is compiled as one program; the others run operation by operation, which is quicker.
-JITTED = 1
+# The first input of each runs operation by operation, as in a notebook; the others as one compiled program.
+EAGER = 1
 
 
 def findings_of(name: str, dtype: str, most: int | None) -> tuple[int, list[str]]:
@@ -19,7 +19,7 @@ def findings_of(name: str, dtype: str, most: int | None) -> tuple[int, list[str]
         for number, entry in spread(module_inputs(name, training), most):
             count += 1
             try:
-                found = module_findings(name, number, entry, training, dtype, jit=number < JITTED)
+                found = module_findings(name, number, entry, training, dtype, jit=number >= EAGER)
             except Exception as error:
                 found = [
                     f"{name}[{number}] {'train' if training else 'eval'} {entry.desc}: {type(error).__name__}: {error}"

@@ -8,7 +8,8 @@ from nn_report import tally
 import jaxport.nn.functional as F
 
 OURS = [name for name in FUNCTIONS if hasattr(F, jax_name(name))]
-JITTED = 1
+# The first input of each runs operation by operation, as in a notebook; the others as one compiled program.
+EAGER = 1
 
 
 def findings_of(name: str, dtype: str, most: int | None) -> tuple[int, list[str]]:
@@ -17,7 +18,7 @@ def findings_of(name: str, dtype: str, most: int | None) -> tuple[int, list[str]
     samples = spread(function_inputs(name), most)
     for number, sample in samples:
         try:
-            found = function_findings(name, number, sample, dtype, jit=number < JITTED)
+            found = function_findings(name, number, sample, dtype, jit=number >= EAGER)
         except Exception as error:
             found = [f"{name}[{number}] {sample.summary()[:300]}: {type(error).__name__}: {error}"]
         problems += found
