@@ -11,8 +11,8 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database",
-        default="12",
-        help="how many inputs of each entry of PyTorch's test databases are run, evenly spread, or 'all' (default: 12)",
+        default="4",
+        help="how many inputs of each entry of PyTorch's test databases are run, evenly spread, or 'all' (default: 4)",
     )
     parser.addoption("--nn-report", action="store_true", help="write docs/nn.md and README's count from this run")
 

@@ -22,7 +22,7 @@ STRATEGIES = {
 }
 DRAWS = os.environ.get("JAXPORT_DRAWS")
 SETTINGS = settings(
-    max_examples=int(DRAWS or 3),
+    max_examples=int(DRAWS or 2),
     derandomize=DRAWS is None,
     deadline=None,
     database=None,

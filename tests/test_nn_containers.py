@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxport import fit, nn
 from jaxport.interop import load_state_dict, state_dict
+from jaxport.viz import summary
 
 L = nn.Linear
 
@@ -183,3 +184,37 @@ class TestFreezing:
         x = jnp.ones((2, 3))
         grads = nnx.grad(lambda m: m(x).sum(), argnums=nnx.DiffState(0, nn.trainable))(net)
         assert set(nnx.to_pure_dict(grads)) == {"2"}
+
+
+def test_outputs_are_recorded_also_where_forward_is_inherited():
+    class Named(nn.Linear):
+        pass
+
+    net = nn.Sequential(nn.BatchNorm1d(3), Named(3, 4, rngs=0), nn.ReLU())
+    x = jnp.ones((2, 3))
+    with nn.record_outputs(net) as outputs:
+        y = net(x)
+    assert list(outputs) == ["0", "1", "2", ""]
+    assert outputs["2"] is outputs[""] is y
+    with nn.record_outputs(net) as nothing:
+        pass
+    assert nothing == {}
+
+
+def test_summary_counts_frozen_parameters_and_takes_inherited_forwards():
+    class Last(nn.Module):
+        def __init__(self):
+            self.lstm = nn.LSTM(3, 5, rngs=0)
+            self.norm = nn.BatchNorm1d(5)
+            self.head = nn.Linear(5, 2, rngs=0)
+
+        def forward(self, x):
+            return self.head(self.norm(self.lstm(x)[0][:, -1]))
+
+    net = Last()
+    net.lstm.requires_grad_(False)
+    found = summary(net, (7, 3))
+    assert [row.layer for row in found.rows] == ["LSTM-1", "BatchNorm1d-2", "Linear-3"]
+    assert found.frozen == 4 * 5 * (3 + 5 + 2)
+    assert f"Non-trainable params: {found.frozen}" in str(found)
+    assert f"Trainable params: {found.parameters - found.frozen}" in str(found)

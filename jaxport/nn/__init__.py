@@ -136,6 +136,7 @@ from .pooling_lp import LPPool3d as LPPool3d
 from .pooling_unpool import MaxUnpool1d as MaxUnpool1d
 from .pooling_unpool import MaxUnpool2d as MaxUnpool2d
 from .pooling_unpool import MaxUnpool3d as MaxUnpool3d
+from .recording import record_outputs as record_outputs
 from .rnn import GRU as GRU
 from .rnn import LSTM as LSTM
 from .rnn import RNN as RNN

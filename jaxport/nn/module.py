@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from .recording import note_output
+
 
 class Parameter(nnx.Param[jax.Array]):
     """An array that is trained; with ``requires_grad=False`` it is frozen: kept, stored, and left alone by training.
@@ -106,7 +108,9 @@ class Module(nnx.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Apply the module: calls `forward`."""
-        return self.forward(*args, **kwargs)
+        output = self.forward(*args, **kwargs)
+        note_output(self, output)
+        return output
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; every subclass defines it.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -34,26 +33,6 @@ def unflatten(template: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: jnp.asarray(arrays[_key(path)]), template)
 
 
-@contextmanager
-def _recorded_outputs(module: nn.Module) -> Iterator[dict[str, jax.Array]]:
-    """Collect module path → output of every call inside (nnx.capture leaves out a forward that is inherited)."""
-    paths = {id(part): path for path, part in module.named_modules()}
-    outputs: dict[str, jax.Array] = {}
-    call = nn.Module.__call__
-
-    def recording(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        output = call(self, *args, **kwargs)
-        if id(self) in paths:
-            outputs[paths[id(self)]] = output
-        return output
-
-    nn.Module.__call__ = recording
-    try:
-        yield outputs
-    finally:
-        nn.Module.__call__ = call
-
-
 class JaxSide:
     """A port's model with its recipe, as the engine trains it.
 
@@ -77,7 +56,7 @@ class JaxSide:
 
         def forward(params: Any, x: jax.Array) -> tuple[jax.Array, Any]:
             module = nnx.merge(graph, params, self.state.rest, copy=True)
-            with nn.replay_masks(masks if training else ()), _recorded_outputs(module) as outputs:
+            with nn.replay_masks(masks if training else ()), nn.record_outputs(module) as outputs:
                 output = module(x)
             buffers = {name: buffer[...] for name, buffer in module.named_buffers()}
             return output, (outputs, buffers)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from jaxport.nn import Module, Parameter
+from jaxport.nn import Module, record_outputs, trainable
 
 _WIDTH = 64
 _MEGABYTE = 1024**2
@@ -19,7 +19,7 @@ _MEGABYTE = 1024**2
 
 @dataclass(frozen=True)
 class Row:
-    """One layer: its class and number, the shape of its output (-1 for the batch), its own trainable parameters."""
+    """One layer: its class and number, the shape of its output (-1 for the batch), its own parameters."""
 
     layer: str
     output_shape: tuple[int, ...]
@@ -33,14 +33,16 @@ class Summary:
     Attributes:
         rows: one a layer.
         input_shape: of one example.
-        parameters: how many numbers are trained. Running statistics and random keys are not among them.
+        parameters: how many numbers the parameters are. Running statistics and random keys are not among them.
         itemsize: bytes of one number.
+        frozen: how many of the parameters' numbers are not trained.
     """
 
     rows: tuple[Row, ...]
     input_shape: tuple[int, ...]
     parameters: int
     itemsize: int = 4
+    frozen: int = 0
 
     def __str__(self) -> str:
         line, double = "-" * _WIDTH, "=" * _WIDTH
@@ -58,8 +60,8 @@ class Summary:
                 *table,
                 double,
                 f"Total params: {self.parameters:,}",
-                f"Trainable params: {self.parameters:,}",
-                "Non-trainable params: 0",
+                f"Trainable params: {self.parameters - self.frozen:,}",
+                f"Non-trainable params: {self.frozen:,}",
                 line,
                 *(f"{n} (MB): {v:.6f}" for n, v in zip(names, [*megabytes, sum(megabytes)], strict=True)),
                 line,
@@ -80,15 +82,17 @@ def summary(module: Module, input_shape: tuple[int, ...], dtype: DTypeLike = jnp
 
     def outputs(state: Any, x: jax.Array) -> Any:
         copy = nnx.merge(graph, state, copy=True).eval()
-        _, captured = nnx.capture(copy, nnx.Intermediate, method_outputs=nnx.Intermediate)(x)
-        return {path[:-1]: leaf.get_value()[0] for path, leaf in nnx.to_flat_state(captured) if path[-1] == "forward"}
+        with record_outputs(copy) as recorded:
+            copy(x)
+        # Of a layer with several outputs (a recurrent one), the first.
+        return {path: jax.tree.leaves(output)[0] for path, output in recorded.items()}
 
     shapes = jax.eval_shape(outputs, state, jax.ShapeDtypeStruct((2, *input_shape), dtype))
     rows: list[Row] = []
     for path, part in module.named_modules():
-        own = sum(math.prod(m.shape) for _, m in part._members() if isinstance(m, Parameter))
-        key = tuple(path.split(".")) if path else ()
-        if key in shapes and (own or not list(part.children())):
-            rows.append(Row(f"{type(part).__name__}-{len(rows) + 1}", (-1, *shapes[key].shape[1:]), own))
-    total = sum(math.prod(parameter.shape) for parameter in module.parameters())
-    return Summary(tuple(rows), tuple(input_shape), total, jnp.dtype(dtype).itemsize)
+        own = sum(math.prod(m.shape) for _, m in part._members() if isinstance(m, nnx.Param))
+        if path in shapes and (own or not list(part.children())):
+            rows.append(Row(f"{type(part).__name__}-{len(rows) + 1}", (-1, *shapes[path].shape[1:]), own))
+    sizes = [(math.prod(parameter.shape), trainable((), parameter)) for parameter in module.parameters()]
+    total, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
+    return Summary(tuple(rows), tuple(input_shape), total, jnp.dtype(dtype).itemsize, total - trained)
