@@ -14,17 +14,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="4",
         help="how many inputs of each entry of PyTorch's test databases are run, evenly spread, or 'all' (default: 4)",
     )
-    parser.addoption("--nn-report", action="store_true", help="write docs/nn.md and README's count from this run")
+    parser.addoption("--nn-report", metavar="DIR", help="write there what was counted, for parity_tests/nn_report.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--nn-report", default=False):
+    if config.getoption("--nn-report", default=None):
         nn_report.watch_calls()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("--nn-report", default=False):
-        nn_report.write(Path(__file__).parents[1])
+    if folder := session.config.getoption("--nn-report", default=None):
+        nn_report.dump(Path(folder))
 
 
 @pytest.fixture(scope="session")
