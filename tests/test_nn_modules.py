@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -394,7 +395,7 @@ ERRORS: list[tuple[str, Any, type[Exception], str]] = [
     ("pool padding", lambda: F.max_pool2d(IMAGE, 3, 1, 2), ValueError, r"padding must be at most half .*\(3, 3\)"),
     ("pool small", lambda: F.max_pool2d(IMAGE, 6), ValueError, r"too small for kernel_size \(6, 6\)"),
     ("adaptive input", lambda: F.adaptive_max_pool2d(ROWS, 2), ValueError, r"adaptive_max_pool2d: input must be"),
-    ("adaptive size", lambda: F.adaptive_max_pool2d(IMAGE, (2, 0)), ValueError, r"output_size must be an integer >= 1"),
+    ("adaptive size", lambda: F.adaptive_max_pool2d(IMAGE, (2, -1)), ValueError, r"output_size must be"),
     ("dropout p", lambda: nn.Dropout(1.5, rngs=0), ValueError, r"Dropout: p must be a probability .* got 1.5"),
     ("dropout2d p", lambda: nn.Dropout2d(-0.1, rngs=0), ValueError, r"Dropout2d: p must be a probability"),
     ("dropout nan", lambda: F.dropout(ROWS, float("nan")), ValueError, r"dropout: p must be a probability .* got nan"),
@@ -455,18 +456,24 @@ def test_bad_arguments(call, error, match):
 
 
 @pytest.mark.parametrize("label", [-1, 3, 99])
-def test_a_class_that_does_not_exist_gives_nan(label):
+def test_a_class_that_does_not_exist_is_refused_and_gives_nan_where_it_is_traced(label):
     target = LABELS.at[1].set(label)
     for loss in (F.nll_loss, F.cross_entropy):
-        values = np.asarray(loss(ROWS, target, reduction="none"))
+        with pytest.raises(IndexError, match=rf"target must lie in \[0, 2\], got {label}"):
+            loss(ROWS, target)
+        values = np.asarray(jax.jit(partial(loss, reduction="none"))(ROWS, target))
         assert np.isnan(values).tolist() == [False, True, False, False, False]
-        assert np.isnan(loss(ROWS, target))
-    smooth = F.cross_entropy(ROWS, target, jnp.ones(3), reduction="none", label_smoothing=0.1)
+        assert np.isnan(jax.jit(loss)(ROWS, target))
+    smoothed = partial(F.cross_entropy, reduction="none", label_smoothing=0.1)
+    smooth = jax.jit(smoothed)(ROWS, target, jnp.ones(3))
     assert np.isnan(np.asarray(smooth)).tolist() == [False, True, False, False, False]
 
 
-def test_probabilities_outside_the_unit_interval_give_nan():
-    values = F.binary_cross_entropy(jnp.array([-0.1, 0.5, 1.1]), jnp.array([0.5, 0.5, 0.5]), reduction="none")
+def test_probabilities_outside_the_unit_interval_are_refused_and_give_nan_where_they_are_traced():
+    arrays = jnp.array([-0.1, 0.5, 1.1]), jnp.array([0.5, 0.5, 0.5])
+    with pytest.raises(ValueError, match=r"input must lie in \[0, 1\], got -0.1"):
+        F.binary_cross_entropy(*arrays)
+    values = jax.jit(partial(F.binary_cross_entropy, reduction="none"))(*arrays)
     assert np.isnan(np.asarray(values)).tolist() == [True, False, True]
 
 
