@@ -69,7 +69,9 @@ def nudged(tree: Any, number: int) -> Any:
     def moved(tensor: Any) -> Any:
         steps = torch.randint(-1, 2, tensor.shape, generator=generator).float()
         tensor = tensor.detach()
-        return torch.where(steps == 0, tensor, torch.nextafter(tensor, steps * torch.inf))
+        # 0 and 1 stay: next to them there are denormal numbers, and no probabilities.
+        fixed = (steps == 0) | (tensor == 0) | (tensor == 1)
+        return torch.where(fixed, tensor, torch.nextafter(tensor, steps * torch.inf))
 
     def leaf(value: Any) -> Any:
         if isinstance(value, torch.nn.Module):

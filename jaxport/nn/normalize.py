@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .activation_rule import floating, with_tangent
 from .axes import axis
@@ -91,7 +92,8 @@ def one_hot(tensor: jax.Array, num_classes: int = -1) -> jax.Array:
     if num_classes == -1:
         if not is_concrete(tensor) or tensor.size == 0:
             raise ValueError("one_hot: num_classes must be given where tensor is traced or empty, got -1")
-        num_classes = max(int(tensor.max()) + 1, 1)
+        # In NumPy: inside jit, an operation on a known array is traced.
+        num_classes = max(int(np.asarray(tensor).max()) + 1, 1)
     if num_classes <= 0:
         raise ValueError(f"one_hot: num_classes must be positive or -1, got {num_classes}")
     index_in_range("one_hot", "tensor", tensor, 0, num_classes)
