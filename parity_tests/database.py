@@ -41,7 +41,7 @@ try:
 except ImportError as error:  # pragma: no cover
     pytest.skip(f"PyTorch's test databases cannot be imported: {error}", allow_module_level=True)
 # Importing them forbids setting torch.backends' flags in this process, which other tests do.
-setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)  # noqa: B010
+torch.backends.disable_global_flags.__globals__["__allow_nonbracketed_mutation_flag"] = True
 
 LAZY = "Lazy"
 DATABASE_MODULES = {info.name.removeprefix("nn."): info for info in module_db if LAZY not in info.name}
