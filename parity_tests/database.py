@@ -57,20 +57,28 @@ def seed(name: str) -> None:
     torch.manual_seed(zlib.crc32(name.encode()))
 
 
+_remembering = [False]
+
+
+def _new(cls: type, *args: Any, **kwargs: Any) -> Any:
+    made = object.__new__(cls)
+    if _remembering[0]:
+        object.__setattr__(made, "_constructed_with", (args, kwargs))
+    return made
+
+
+# Once and for good: a class whose __new__ was taken away again refuses its constructor's arguments.
+torch.nn.Module.__new__ = staticmethod(_new)
+
+
 @contextmanager
 def remembered_arguments() -> Iterator[None]:
     """Let every torch module made inside remember its constructor's arguments, so that its twin can be made."""
-
-    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
-        made = object.__new__(cls)
-        object.__setattr__(made, "_constructed_with", (args, kwargs))
-        return made
-
-    torch.nn.Module.__new__ = staticmethod(new)
+    before, _remembering[0] = _remembering[0], True
     try:
         yield
     finally:
-        del torch.nn.Module.__new__
+        _remembering[0] = before
 
 
 # ------------------------------------------------------------------------------------------------------ translation

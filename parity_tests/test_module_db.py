@@ -36,7 +36,9 @@ def findings_of(name: str, dtype: str, most: int | None) -> tuple[int, list[str]
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", OURS)
 def test_module(name, dtype, most_inputs):
-    count, problems = findings_of(name, dtype, most_inputs)
+    # Float32 asks PyTorch nine times more, and is asked of fewer inputs.
+    most = most_inputs if dtype == "float64" or most_inputs is None else max(2, most_inputs // 2)
+    count, problems = findings_of(name, dtype, most)
     assert count
     if problems:
         pytest.fail(f"{len(problems)} findings in {count} inputs\n" + "\n".join(problems[:40]), pytrace=False)

@@ -27,7 +27,7 @@ def fast_moments(right: Any) -> Any:
     def moments(x: jax.Array, rows: Any, axis_name: Any) -> Any:
         found = right(x, rows, axis_name)
         axes = (0, *range(2, x.ndim))
-        return found._replace(variance=jnp.square(x).mean(axes, keepdims=True) - jnp.square(found.mean))
+        return found._replace(variance=jnp.square(x).mean(axes) - jnp.square(found.mean))
 
     return moments
 
