@@ -58,9 +58,9 @@ def classes(count: int, *shape: int) -> Any:
 # name → rows of (constructor, forward), drawn when called.
 ROWS: dict[str, Callable[[], list[tuple[Call, tuple[Any, ...]]]]] = {
     "AdaptiveLogSoftmaxWithLoss": lambda: [
-        (construct(5, 12, [3, 7]), (normal(6, 5), classes(12, 6))),
+        (construct(17, 12, [3, 7]), (normal(6, 17), classes(12, 6))),
         (construct(16, 11, [2, 5], 2.0, True), (normal(4, 16), torch.tensor([0, 4, 10, 3]))),
-        (construct(5, 12, [3, 7]), (normal(5), torch.tensor(8))),
+        (construct(17, 12, [3, 7]), (normal(17), torch.tensor(8))),
     ],
     "AlphaDropout": lambda: [(construct(0.0), (normal(4, 3),))],
     "Dropout": lambda: [(construct(0.0), (normal(4, 3),))],
@@ -95,7 +95,7 @@ ROWS: dict[str, Callable[[], list[tuple[Call, tuple[Any, ...]]]]] = {
     "Hardsigmoid": lambda: [(construct(), (3.0 * normal(4, 5),))],
     "Identity": lambda: [(construct(54, unused=0.1), (normal(4, 5),))],
     "MaxUnpool1d": lambda: [(construct(2), tuple(pooled(1, 2))), (construct(3, 2), tuple(pooled(1, 3, 2)))],
-    "MaxUnpool2d": lambda: [(construct(2), tuple(pooled(2, 2))), (construct((2, 3), (2, 3)), tuple(pooled(2, (2, 3))))],
+    "MaxUnpool2d": lambda: [(construct(2), tuple(pooled(2, 2))), (construct((3, 2), (3, 2)), tuple(pooled(2, (3, 2))))],
     "MaxUnpool3d": lambda: [(construct(2), tuple(pooled(3, 2)))],
     "PairwiseDistance": lambda: [
         (construct(), (normal(4, 5), normal(4, 5))),
