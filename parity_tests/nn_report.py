@@ -39,14 +39,17 @@ TALLIES: dict[tuple[str, str], Tally] = {}
 # The names that the running case has called from outside: layers within layers are not counted.
 OUTERMOST: set[tuple[str, str]] = set()
 _depth = [0]
+# Whether cases are counted: not where a test plants a mistake.
+counting = [True]
 
 
 def tally(kind: str, name: str) -> Tally:
-    return TALLIES.setdefault((kind, name), Tally())
+    """Return the counts of a name; those of a test that plants a mistake go nowhere."""
+    return TALLIES.setdefault((kind, name), Tally()) if counting[0] else Tally()
 
 
 def count_case(findings: list[str], worst: float) -> None:
-    for kind, name in OUTERMOST:
+    for kind, name in OUTERMOST if counting[0] else ():
         row = tally(kind, name)
         row.cases += 1
         row.cases_passed += not findings
