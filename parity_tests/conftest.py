@@ -29,8 +29,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(autouse=True)
 def count_what_is_right(request: pytest.FixtureRequest) -> None:
-    """Leave the files that plant mistakes out of the documentation's counts."""
-    nn_report.counting[0] = not any(word in request.path.name for word in ("trap", "mistake", "zero_gradients"))
+    """Leave the tests that plant mistakes out of the documentation's counts."""
+    planted = any(word in request.path.name for word in ("trap", "mistake", "zero_gradients"))
+    nn_report.counting[0] = not planted and "_is_found" not in request.node.name
 
 
 @pytest.fixture(scope="session")

@@ -276,6 +276,7 @@ def test_output_size(size):
     ],
 )
 def test_initial_values_have_pytorch_s_range(name, args):
+    torch.manual_seed(0)
     theirs, ours = getattr(torch.nn, name)(*args), getattr(nn, name)(*args, rngs=0)
     for key, variable in ours.named_parameters():
         wanted = dict(theirs.named_parameters())[key].detach().numpy()
