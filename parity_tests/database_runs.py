@@ -62,12 +62,12 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def nudged(tree: Any, number: int) -> Any:
-    """Change the last bit of every float32 number at random (not for number 0): tensors anywhere, and modules' own."""
+def nudged(tree: Any, number: int, dtype: Any = torch.float32) -> Any:
+    """Change the last bit of every `dtype` number at random (not for number 0): tensors anywhere, and modules' own."""
     generator = torch.Generator().manual_seed(number)
 
     def moved(tensor: Any) -> Any:
-        steps = torch.randint(-1, 2, tensor.shape, generator=generator).float()
+        steps = torch.randint(-1, 2, tensor.shape, generator=generator).to(dtype)
         tensor = tensor.detach()
         # 0 and 1 stay: next to them there are denormal numbers, and no probabilities.
         fixed = (steps == 0) | (tensor == 0) | (tensor == 1)
@@ -77,9 +77,9 @@ def nudged(tree: Any, number: int) -> Any:
         if isinstance(value, torch.nn.Module):
             with torch.no_grad():
                 for tensor in (*value.parameters(), *value.buffers()):
-                    if tensor.dtype == torch.float32:
+                    if tensor.dtype == dtype:
                         tensor.copy_(moved(tensor))
-        if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
+        if isinstance(value, torch.Tensor) and value.dtype == dtype:
             return moved(value).requires_grad_(value.requires_grad)
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import jax
@@ -10,11 +11,11 @@ import numpy as np
 import pytest
 from cases import findings64
 from database import MODULES, cast, flat, made_twin, mapped, named, numpy, replaced, to_jax, to_jax_argument
-from database_runs import module_inputs, module_torch, quiet
+from database_runs import module_inputs, module_torch, nudged, quiet
 from flax import nnx
 
 from jaxport import nn
-from jaxport.parity.tolerances import FLOAT32_FACTOR, HALF_FLOOR
+from jaxport.parity.tolerances import FLOAT32_FACTOR, HALF_FLOOR, ROUNDING_DRAWS
 
 torch = pytest.importorskip("torch")
 
@@ -70,19 +71,25 @@ def test_half_precision(name, half):
             floating = [output for output in found if jnp.issubdtype(output.dtype, jnp.floating)]
             assert all(output.dtype == half for output in floating)
             return
+        runs = [theirs]
+        for draw in range(1, ROUNDING_DRAWS + 1):
+            moved, *moved_call = nudged((copy.deepcopy(module), args, kwargs), draw, HALVES[half])
+            runs.append(flat(moved(*moved_call[0], **moved_call[1]), torch.Tensor))
         exact = flat(module.double()(*cast(args, torch.float64), **cast(kwargs, torch.float64)), torch.Tensor)
     assert [str(output.dtype) for output in found] == [
         str(to_jax(output).dtype) if output.dtype != torch.bfloat16 else "bfloat16" for output in theirs
     ]
-    for ours, their, truth in zip(found, theirs, exact, strict=True):
-        assert ours.shape == tuple(their.shape)
-        if their.is_floating_point():
-            _close_as_pytorch(np.asarray(ours, np.float64), numpy(their).astype(np.float64), numpy(truth), half)
+    for ours, truth, *draws in zip(found, exact, *runs, strict=True):
+        assert ours.shape == tuple(draws[0].shape)
+        if draws[0].is_floating_point():
+            rough = [draw.detach().double().numpy() for draw in draws]
+            _close_as_pytorch(np.asarray(ours, np.float64), rough, numpy(truth), half)
 
 
-def _close_as_pytorch(ours: np.ndarray, theirs: np.ndarray, truth: np.ndarray, half: str) -> None:
-    assert (np.isfinite(ours) == np.isfinite(theirs)).all()
-    finite = np.isfinite(theirs) & np.isfinite(truth)
-    error, own = (np.abs(side[finite] - truth[finite]).max(initial=0.0) for side in (ours, theirs))
+def _close_as_pytorch(ours: np.ndarray, draws: list[np.ndarray], truth: np.ndarray, half: str) -> None:
+    assert (np.isfinite(ours) == np.isfinite(draws[0])).all()
+    finite = np.isfinite(np.stack([truth, *draws])).all(0)
+    error, *own = (np.abs(side[finite] - truth[finite]).max(initial=0.0) for side in (ours, *draws))
+    own = max(own)
     scale = np.abs(truth[finite]).max(initial=0.0)
     assert error <= FLOAT32_FACTOR * own + HALF_FLOOR[half] * scale, f"rounding {error:.3g}, PyTorch's {own:.3g}"

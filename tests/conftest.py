@@ -25,9 +25,9 @@ def strict_jax() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True, scope="session")
 def compilation_cache(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Keep compiled programs between tests and between runs."""
+    """Keep compiled programs between tests and between runs, those of parity_tests/ too."""
     cache = getattr(request.config, "cache", None)
     if cache is None:
         yield

@@ -9,7 +9,7 @@ from jaxport.engine import Batch, Batches, choose_dispatch
 from jaxport.engine.dispatch import compiler_options, has_convolution
 from jaxport.engine.history import History
 
-pytestmark = pytest.mark.usefixtures("strict_jax", "compilation_cache")
+pytestmark = pytest.mark.usefixtures("strict_jax")
 KEY = jax.random.key(4)
 
 

@@ -17,7 +17,7 @@ from jaxport.engine import loop
 from jaxport.errors import UsageError
 from jaxport.interop import state_dict
 
-pytestmark = pytest.mark.usefixtures("strict_jax", "compilation_cache")
+pytestmark = pytest.mark.usefixtures("strict_jax")
 both_dispatches = pytest.mark.parametrize("dispatch", ["scan", "steps"])
 Data = tuple[np.ndarray, np.ndarray]
 

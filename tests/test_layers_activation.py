@@ -11,7 +11,7 @@ import pytest
 from jaxport import nn
 from jaxport.nn import functional as F
 
-pytestmark = pytest.mark.usefixtures("strict_jax", "compilation_cache")
+pytestmark = pytest.mark.usefixtures("strict_jax")
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32))
 IMAGE = jnp.ones((2, 3, 4, 5))

@@ -12,7 +12,7 @@ from flax import nnx
 from jaxport import nn
 from jaxport.nn import functional as F
 
-pytestmark = pytest.mark.usefixtures("strict_jax", "compilation_cache")
+pytestmark = pytest.mark.usefixtures("strict_jax")
 SIGMAS = 5.0
 SHAPE = (50, 40, 6, 5)
 

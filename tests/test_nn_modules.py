@@ -15,7 +15,7 @@ from flax import nnx
 from jaxport import nn
 from jaxport.nn import functional as F
 
-pytestmark = pytest.mark.usefixtures("strict_jax", "compilation_cache")
+pytestmark = pytest.mark.usefixtures("strict_jax")
 
 
 class Net(nn.Module):

@@ -32,14 +32,43 @@ def sigmoid(input: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(input)
 
 
-def _tanh_tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
-    e = jnp.exp(-2.0 * jnp.abs(x))
-    return dx * (4.0 * e / ((1.0 + e) * (1.0 + e)))
+# tanh x = x + x³ P(x²) to a fourteenth of a float32 rounding for |x| < 0.625; fitted by weighted least squares.
+_TANH_SERIES = (
+    -0.005704967770725489,
+    0.020639069378376007,
+    -0.05373970791697502,
+    0.13331441581249237,
+    -0.3333328068256378,
+)
 
 
 def _tanh_value(x: jax.Array) -> jax.Array:
-    e = jnp.expm1(-2.0 * jnp.abs(x))
-    return jnp.sign(x) * (-e / (2.0 + e))
+    """Return tanh x; not ``jnp.tanh``, which is off by up to 4.7 units in the last place in float32 on CPUs.
+
+    With the series near 0 and 1 - 2 / (exp(2 |x|) + 1) elsewhere it is 1.4 at the most.
+    """
+    size = jnp.abs(x)
+    if x.dtype != jnp.float32:
+        e = jnp.expm1(-2.0 * size)
+        return jnp.sign(x) * (-e / (2.0 + e))
+    square = x * x
+    series = jnp.full_like(x, _TANH_SERIES[0])
+    for coefficient in _TANH_SERIES[1:]:
+        series = series * square + coefficient
+    near, far = size + size * square * series, 1.0 - 2.0 / (jnp.exp(2.0 * size) + 1.0)
+    return jnp.copysign(jnp.where(size < 0.625, near, far), x)
+
+
+def tanh_slope(x: jax.Array) -> jax.Array:
+    """Return 1 - tanh² x, without the digits that this difference loses where tanh x is next to ±1."""
+    e = jnp.exp(-2.0 * jnp.abs(x))
+    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+
+
+def sigmoid_slope(x: jax.Array) -> jax.Array:
+    """Return σ(x) (1 - σ(x)), without the digits that 1 - σ loses where σ is next to 1."""
+    e = jnp.exp(-jnp.abs(x))
+    return e / ((1.0 + e) * (1.0 + e))
 
 
 @promoting
@@ -48,8 +77,7 @@ def tanh(input: jax.Array) -> jax.Array:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.tanh.html
     """
-    # Not jnp.tanh, which loses two bits of float32 on CPUs, and three in its derivative.
-    return with_tangent(_tanh_value, _tanh_tangent)(input)
+    return with_tangent(_tanh_value, lambda x, dx: dx * tanh_slope(x))(input)
 
 
 class InplaceFlag(Module):

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from . import init as initial
 from .activation_rule import floating
+from .channel_sums import along_channels, spread
 from .checks import same_dtype
 from .dropout import is_replaying, replayed
 from .module import Module, Parameter, fresh_rngs
@@ -26,15 +27,33 @@ def leaky_relu(input: jax.Array, negative_slope: float = 0.01, inplace: bool = F
     return jnp.where(input > 0, input, input * negative_slope)
 
 
-def _channel_shape(input: jax.Array, weight: jax.Array) -> tuple[int, ...]:
+def _as_channels(input: jax.Array, weight: jax.Array) -> tuple[int, ...]:
+    """Return the shape (N, C, *) with one slope to a channel that `input` is looked at in."""
     if weight.ndim > 1:
         raise ValueError(f"prelu: weight must be a scalar or a vector, got shape {weight.shape}")
     if weight.size == 1:
-        return (1,) * input.ndim
+        rows = input.shape[0] if input.ndim > 1 else 1
+        return (rows, 1, math.prod(input.shape[1:]) if input.ndim > 1 else input.size)
     channels = input.shape[1] if input.ndim > 1 else 1
     if input.ndim == 0 or weight.size != channels:
         raise ValueError(f"prelu: weight must have 1 or {channels} elements for input {input.shape}, got {weight.size}")
-    return tuple(channels if i == 1 else 1 for i in range(input.ndim))
+    return input.shape
+
+
+@jax.custom_jvp
+def _prelu(x: jax.Array, slopes: jax.Array) -> jax.Array:
+    """Return x where x > 0 and w · x elsewhere, for (N, C, *) and (C,)."""
+    return jnp.where(x > 0, x, along_channels(slopes, x.ndim) * x)
+
+
+@_prelu.defjvp
+def _prelu_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    (x, slopes), (dx, dslopes) = primals, tangents
+    # A zero where the slope is not used: an infinite x would make the slope's gradient NaN.
+    below = jnp.where(x > 0, jnp.zeros_like(x), x)
+    return _prelu(x, slopes), jnp.where(x > 0, dx, along_channels(slopes, x.ndim) * dx) + below * spread(
+        dslopes, x.shape
+    )
 
 
 def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
@@ -51,10 +70,8 @@ def prelu(input: jax.Array, weight: jax.Array) -> jax.Array:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.prelu.html
     """
     same_dtype("prelu", input=input, weight=weight)
-    slopes = jnp.broadcast_to(weight.reshape(_channel_shape(input, weight)), input.shape)
-    positive = input > 0
-    # A zero where the slope is not used: an infinite x would make the weight's gradient NaN.
-    return jnp.where(positive, input, slopes * jnp.where(positive, jnp.zeros_like(input), input))
+    shape = _as_channels(input, weight)
+    return _prelu(input.reshape(shape), weight.reshape(-1)).reshape(input.shape)
 
 
 def _slopes(key: jax.Array | None, input: jax.Array, lower: float, upper: float) -> jax.Array:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .activation import relu
+from .activation import relu, sigmoid, sigmoid_slope, tanh, tanh_slope
 from .precision import product_precision
 
 State = tuple[jax.Array, ...]  # (h,), or (h, c) of an LSTM; each (B, hidden)
@@ -43,15 +43,17 @@ class Cell:
     tangent: Callable[[Arrays, jax.Array, jax.Array, State], State]
 
 
+# The slopes are taken from what the gates were before their activation: 1 - h² and σ (1 - σ) lose digits where a gate
+# is saturated, and one product with them after the scan costs less than keeping both sides of each gate.
+
 # ----------------------------------------------------------------------------------------------------------- Elman
 
 
 def _elman(activation: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Array], jax.Array]) -> Cell:
-    """h' = activation(a + b); `slope` is its derivative as a function of h'."""
+    """h' = activation(a + b); `slope` is its derivative."""
 
     def advance(a: jax.Array, b: jax.Array, state: State) -> tuple[State, Arrays]:
-        h = activation(a + b)
-        return (h,), (h,)
+        return (activation(a + b),), (a + b,)
 
     def tangent(slopes: Arrays, da: jax.Array, db: jax.Array, dstate: State) -> State:
         return (slopes[0] * (da + db),)
@@ -59,31 +61,31 @@ def _elman(activation: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Ar
     return Cell(1, True, advance, lambda kept: (slope(kept[0]),), tangent)
 
 
-def _tanh_slope(h: jax.Array) -> jax.Array:
-    return 1.0 - h * h
-
-
-def _relu_slope(h: jax.Array) -> jax.Array:
+def _relu_slope(x: jax.Array) -> jax.Array:
     # 0 at 0 and 1 at NaN, as relu has it.
-    return jnp.where(h <= 0, jnp.zeros_like(h), jnp.ones_like(h))
+    return jnp.where(x <= 0, jnp.zeros_like(x), jnp.ones_like(x))
 
 
 # ------------------------------------------------------------------------------------------------------------ LSTM
 
 
+def _lstm_gates(gates: jax.Array) -> Arrays:
+    i, f, g, o = jnp.split(gates, 4, axis=-1)
+    return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+
+
 def _lstm_advance(a: jax.Array, b: jax.Array, state: State) -> tuple[State, Arrays]:
     """c' = f c + i g, h' = o tanh c', with the gates i, f, g, o in PyTorch's order."""
-    i, f, g, o = jnp.split(a + b, 4, axis=-1)
-    i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+    i, f, g, o = _lstm_gates(a + b)
     c = f * state[1] + i * g
-    squashed = jnp.tanh(c)
-    return (o * squashed, c), (i, f, g, o, state[1], squashed)
+    return (o * tanh(c), c), (a + b, state[1], c)
 
 
 def _lstm_slopes(kept: Arrays) -> Arrays:
-    i, f, g, o, c, squashed = kept
-    by_gate = (g * i * (1.0 - i), c * f * (1.0 - f), i * (1.0 - g * g), squashed * o * (1.0 - o))
-    return (*by_gate, f, o * (1.0 - squashed * squashed))
+    gates, before, c = kept
+    (i, f, g, o), (at_i, at_f, at_g, at_o) = _lstm_gates(gates), jnp.split(gates, 4, axis=-1)
+    to_i, to_f, to_g = g * sigmoid_slope(at_i), before * sigmoid_slope(at_f), i * tanh_slope(at_g)
+    return to_i, to_f, to_g, tanh(c) * sigmoid_slope(at_o), f, o * tanh_slope(c)
 
 
 def _lstm_tangent(slopes: Arrays, da: jax.Array, db: jax.Array, dstate: State) -> State:
@@ -99,15 +101,17 @@ def _lstm_tangent(slopes: Arrays, da: jax.Array, db: jax.Array, dstate: State) -
 def _gru_advance(a: jax.Array, b: jax.Array, state: State) -> tuple[State, Arrays]:
     """h' = (1 - z) n + z h, n = tanh(a_n + r b_n): the bias b_hn, a part of b_n, stands inside r·(…)."""
     (a_r, a_z, a_n), (b_r, b_z, b_n) = jnp.split(a, 3, axis=-1), jnp.split(b, 3, axis=-1)
-    r, z = jax.nn.sigmoid(a_r + b_r), jax.nn.sigmoid(a_z + b_z)
-    n = jnp.tanh(a_n + r * b_n)
-    return (n + z * (state[0] - n),), (r, z, n, b_n, state[0])
+    at_r, at_z = a_r + b_r, a_z + b_z
+    r, z = sigmoid(at_r), sigmoid(at_z)
+    at_n = a_n + r * b_n
+    n = tanh(at_n)
+    return (n + z * (state[0] - n),), (at_r, at_z, at_n, b_n, state[0])
 
 
 def _gru_slopes(kept: Arrays) -> Arrays:
-    r, z, n, b_n, h = kept
-    to_n = (1.0 - z) * (1.0 - n * n)
-    return to_n * b_n * r * (1.0 - r), (h - n) * z * (1.0 - z), to_n, r, z
+    at_r, at_z, at_n, b_n, h = kept
+    to_n = sigmoid(-at_z) * tanh_slope(at_n)
+    return to_n * b_n * sigmoid_slope(at_r), (h - tanh(at_n)) * sigmoid_slope(at_z), to_n, sigmoid(at_r), sigmoid(at_z)
 
 
 def _gru_tangent(slopes: Arrays, da: jax.Array, db: jax.Array, dstate: State) -> State:
@@ -117,7 +121,7 @@ def _gru_tangent(slopes: Arrays, da: jax.Array, db: jax.Array, dstate: State) ->
 
 
 CELLS = {
-    "RNN_TANH": _elman(jnp.tanh, _tanh_slope),
+    "RNN_TANH": _elman(tanh, tanh_slope),
     "RNN_RELU": _elman(relu, _relu_slope),
     "LSTM": Cell(4, True, _lstm_advance, _lstm_slopes, _lstm_tangent),
     "GRU": Cell(3, False, _gru_advance, _gru_slopes, _gru_tangent),
