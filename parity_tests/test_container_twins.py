@@ -11,6 +11,7 @@ from flax import nnx
 from jaxport import nn, optim
 from jaxport.engine.state import split
 from jaxport.interop import load_state_dict, state_dict
+from jaxport.parity.tolerances import FLOAT64_RTOL
 
 torch = pytest.importorskip("torch")
 tn = torch.nn
@@ -85,5 +86,5 @@ def test_frozen_layers_train_as_in_pytorch():
             params = jax.tree.map(jnp.add, params, updates)
         found = state_dict(nnx.merge(graph, params, rest))
     for key, value in theirs.state_dict().items():
-        np.testing.assert_allclose(found[key], value.numpy(), rtol=1e-10)
+        np.testing.assert_allclose(found[key], value.numpy(), rtol=FLOAT64_RTOL)
     assert theirs[0].weight.grad is None

@@ -10,6 +10,7 @@ from scipy import stats
 
 from jaxport import nn
 from jaxport.nn import init
+from jaxport.parity.tolerances import SAME_SUMS_RTOL
 
 torch = pytest.importorskip("torch")
 TI = torch.nn.init
@@ -39,7 +40,7 @@ def test_orthogonal_from_the_same_draw(monkeypatch, shape):
     with jax.enable_x64(True):
         ours = np.asarray(init.orthogonal_(variable(*shape, dtype=jnp.float64), 1.7, generator=jax.random.key(0))[...])
     theirs = TI.orthogonal_(torch.empty(shape, dtype=torch.float64), 1.7).numpy()
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=SAME_SUMS_RTOL)
 
 
 def test_orthogonal_signs_are_uniform():

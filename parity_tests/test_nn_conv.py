@@ -11,6 +11,7 @@ from test_nn_layers import curvature, twin
 import jaxport.nn.functional as F
 from jaxport import nn
 from jaxport.interop import load_state_dict
+from jaxport.parity.tolerances import SAME_SUMS_RTOL
 
 torch = pytest.importorskip("torch")
 TF = torch.nn.functional
@@ -251,7 +252,7 @@ def test_module(name, args, kwargs, shape):
             assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
     found, wanted = both_outputs(theirs, ours, shape)
     assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() <= 1e-12
+    assert np.abs(found - wanted).max() <= SAME_SUMS_RTOL
 
 
 @pytest.mark.parametrize("size", [(9, 7), (10, 8), (2, 6, 10, 7)])
@@ -263,7 +264,7 @@ def test_output_size(size):
         output_size=size,
     )
     assert found.shape == wanted.shape == (2, 6, *size[-2:])
-    assert np.abs(found - wanted).max() <= 1e-12
+    assert np.abs(found - wanted).max() <= SAME_SUMS_RTOL
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 FLOAT64_RTOL = 1e-10
 """Largest difference over the tensor's largest magnitude, in float64: it decides whether two programs mean the same."""
 
+SAME_SUMS_RTOL = 1e-12
+"""The same few sums in float64, in another order at most: what a single layer on tiny arrays is held to."""
+
 FREE_RUN_LOSS_RTOL = 1e-10
 """Losses of free-running training in float64."""
 
