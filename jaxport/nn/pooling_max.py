@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from .checks import index_dtype
+from .pooling_gather import fits, window_max
 from .pooling_grid import AnyWindows
 from .pooling_windows import Windows, channels_back, channels_last
 
@@ -117,7 +118,9 @@ def max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -
     """
     dims = len(windows)
     x, first = channels_last(input, dims)
-    if all(w.covers_all for w in windows):
+    if not indices and fits(x, windows):
+        best, place = window_max(x, first, windows), None
+    elif all(w.covers_all for w in windows):
         best, place = _global_max(x, tuple(range(first, first + dims)), indices)
     else:
         best, place = x, flat_places(x.shape, first, dims) if indices else None

@@ -1,0 +1,145 @@
+"""The maximum of regular windows, with a gradient that every input element gathers from the windows it lies in.
+
+What JAX derives from a chain of selections writes one padded array per element of a window and adds them all.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .pooling_windows import Windows
+
+# The number of an element within its window, in row-major order, is kept in one byte; this one is no element's.
+_NONE = 255
+# A program has a slice for every element of a window.
+MOST_ELEMENTS = 25
+
+
+def _elements(windows: tuple[Windows, ...]) -> itertools.product[tuple[int, ...]]:
+    return itertools.product(*(range(w.kernel) for w in windows))
+
+
+def _views(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> list[jax.Array]:
+    """Return a strided slice of `x`, padded with -inf, for each element of a window."""
+    axes = range(first, first + len(windows))
+    if any(any(w.pads) for w in windows):
+        pads = [(0, 0, 0)] * x.ndim
+        for axis, w in zip(axes, windows, strict=True):
+            pads[axis] = (*w.pads, 0)
+        x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), pads)
+    views = []
+    for element in _elements(windows):
+        start, stop, step = [0] * x.ndim, list(x.shape), [1] * x.ndim
+        for axis, u, w in zip(axes, element, windows, strict=True):
+            start[axis], step[axis] = u * w.dilation, w.stride
+            stop[axis] = start[axis] + (w.output - 1) * w.stride + 1
+        views.append(lax.slice(x, start, stop, step))
+    return views
+
+
+def _unseen(first: int, windows: tuple[Windows, ...], ndim: int) -> list[np.ndarray | None]:
+    """Return for each element in which windows all elements before it are padding; None: in none."""
+    inside = [(places >= 0) & (places < w.size) for w, places in ((w, w.places()) for w in windows)]
+    shape = [1] * ndim
+    shape[first : first + len(windows)] = [w.output for w in windows]
+    unseen, seen = [], np.zeros(shape, bool)
+    for element in _elements(windows):
+        unseen.append(None if seen.all() else ~seen)
+        rows = [valid[u] for valid, u in zip(inside, element, strict=True)]
+        seen = seen | functools.reduce(np.logical_and.outer, rows).reshape(shape)
+    return unseen
+
+
+def _better(view: jax.Array, best: jax.Array) -> jax.Array:
+    return (view > best) | (view != view)
+
+
+def _first_number(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> jax.Array:
+    """Return the number, within each window, of its first maximum (of NaNs the last); padding is never chosen."""
+    best, *views = _views(x, first, windows)
+    number = jnp.zeros(best.shape, jnp.uint8)
+    for n, (view, mask) in enumerate(zip(views, _unseen(first, windows, x.ndim)[1:], strict=True), 1):
+        better = _better(view, best)
+        if mask is not None:
+            better = better | jnp.broadcast_to(jnp.asarray(mask), better.shape)
+        best, number = jnp.where(better, view, best), jnp.where(better, jnp.uint8(n), number)
+    return number
+
+
+def _shifts(w: Windows) -> list[tuple[int, np.ndarray]]:
+    """Return the pairs (m, u): element q·stride + r of the axis is element u[r] of window q - m, or none of it (-1)."""
+    shifts = []
+    for m in range(-w.stride - w.padding, w.kernel * w.dilation + 1):
+        reach = m * w.stride + np.arange(w.stride) + w.padding
+        u, rest = np.divmod(reach, w.dilation)
+        u = np.where((rest == 0) & (u >= 0) & (u < w.kernel), u, -1)
+        if (u >= 0).any():
+            shifts.append((m, u))
+    return shifts
+
+
+def _gather(
+    dy: jax.Array, number: jax.Array, first: int, windows: tuple[Windows, ...], shape: tuple[int, ...]
+) -> jax.Array:
+    """Return the gradient of an input of `shape`: Σ over the windows of an element of dy where it was the maximum.
+
+    Each pooled axis is split into (q, r), element q·stride + r.
+    """
+    dims = len(windows)
+    blocks = [-(-w.size // w.stride) for w in windows]
+    split = [n for q, w in zip(blocks, windows, strict=True) for n in (q, w.stride)]
+    full = (*shape[:first], *split, *shape[first + dims :])
+    axes = (*range(first), *range(first, first + 2 * dims, 2), *range(first + 2 * dims, len(full)))
+    terms = []
+    for shifts in itertools.product(*map(_shifts, windows)):
+        pads = [(0, 0, 0)] * dy.ndim
+        wanted, none = np.zeros((1,) * len(full), int), np.zeros((1,) * len(full), bool)
+        for i, ((m, u), w) in enumerate(zip(shifts, windows, strict=True)):
+            pads[first + i] = (m, blocks[i] - w.output - m, 0)
+            u = u.reshape([-1 if axis == first + 2 * i + 1 else 1 for axis in range(len(full))])
+            wanted, none = wanted * w.kernel + u, none | (u < 0)
+        wanted = jnp.asarray(np.where(none, _NONE, wanted), jnp.uint8)
+        spread = [lax.broadcast_in_dim(lax.pad(a, jnp.zeros((), a.dtype), pads), full, axes) for a in (dy, number)]
+        terms.append(jnp.where(spread[1] == jnp.broadcast_to(wanted, full), spread[0], jnp.zeros_like(spread[0])))
+    whole = functools.reduce(jnp.add, terms)
+    joined = [q * w.stride for q, w in zip(blocks, windows, strict=True)]
+    whole = whole.reshape(*shape[:first], *joined, *shape[first + dims :])
+    return lax.slice(whole, [0] * whole.ndim, shape)
+
+
+def fits(x: jax.Array, windows: tuple[object, ...]) -> bool:
+    """Whether `window_max` takes these: floating, regular windows of few elements."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return False
+    return all(isinstance(w, Windows) for w in windows) and math.prod(w.kernel for w in windows) <= MOST_ELEMENTS
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def window_max(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> jax.Array:
+    """Return the maximum of each window of the axes from `first` on; the gradient goes to the first one.
+
+    The derivative of y = x[argmax] is a selection by the same place.
+    """
+    best, *views = _views(x, first, windows)
+    for view in views:
+        best = jnp.where(_better(view, best), view, best)
+    return best
+
+
+@window_max.defjvp
+def _window_max_jvp(
+    first: int, windows: tuple[Windows, ...], primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """The tangent is the transpose of the gathered gradient, so that reverse mode, its transpose again, gathers."""
+    (x,), (dx,) = primals, tangents
+    y, number = window_max(x, first, windows), _first_number(lax.stop_gradient(x), first, windows)
+    like = jax.ShapeDtypeStruct(y.shape, y.dtype)
+    (dy,) = jax.linear_transpose(lambda dy: _gather(dy, number, first, windows, x.shape), like)(dx)
+    return y, dy
