@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from . import interpolate_tables as tables
 from .interpolate_tables import Table
@@ -43,11 +42,6 @@ def _weigh(x: jax.Array, axis: int, table: Table) -> jax.Array:
     return jnp.sum(read * jnp.broadcast_to(jnp.asarray(weight.reshape(shape), x.dtype), read.shape), axis=axis + 1)
 
 
-def _apart(x: jax.Array) -> jax.Array:
-    """Keep XLA's CPU backend from joining a map with the one before it, which it would compute anew for every tap."""
-    return lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
-
-
 class _Resampling:
     """The tables of each spatial axis, from axis `first` on, and those that PyTorch's gradient goes by."""
 
@@ -58,13 +52,13 @@ class _Resampling:
 
     def apply(self, x: jax.Array) -> jax.Array:
         for axis, table in enumerate(self.forward, self.first):
-            x = _weigh(_apart(x), axis, table)
+            x = _weigh(x, axis, table)
         return x
 
     def pull_back(self, y: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """Return the gradient of an input of `shape`: each input gathers from the outputs that it went to."""
         for axis, table in enumerate(self.gradient, self.first):
-            y = _weigh(_apart(y), axis, tables.transposed(table, shape[axis]))
+            y = _weigh(y, axis, tables.transposed(table, shape[axis]))
         return y
 
 

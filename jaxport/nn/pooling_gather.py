@@ -16,14 +16,16 @@ from jax import lax
 
 from .pooling_windows import Windows
 
-# The number of an element within its window, in row-major order, is kept in one byte; this one is no element's.
-_NONE = 255
 # A program has a slice for every element of a window.
 MOST_ELEMENTS = 25
 
 
 def _elements(windows: tuple[Windows, ...]) -> itertools.product[tuple[int, ...]]:
     return itertools.product(*(range(w.kernel) for w in windows))
+
+
+def _padded(x: jax.Array, fill: float, pads: list[tuple[int, int, int]]) -> jax.Array:
+    return lax.pad(x, jnp.asarray(fill, x.dtype), pads) if any(map(any, pads)) else x
 
 
 def _views(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> list[jax.Array]:
@@ -33,7 +35,7 @@ def _views(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> list[jax.A
         pads = [(0, 0, 0)] * x.ndim
         for axis, w in zip(axes, windows, strict=True):
             pads[axis] = (*w.pads, 0)
-        x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), pads)
+        x = _padded(x, -np.inf, pads)
     views = []
     for element in _elements(windows):
         start, stop, step = [0] * x.ndim, list(x.shape), [1] * x.ndim
@@ -62,15 +64,19 @@ def _better(view: jax.Array, best: jax.Array) -> jax.Array:
 
 
 def _first_number(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> jax.Array:
-    """Return the number, within each window, of its first maximum (of NaNs the last); padding is never chosen."""
+    """Return the number, within each window, of its first maximum (of NaNs the last); padding is never chosen.
+
+    A root of squares: XLA computes a selection anew wherever it is read, for each of 3 × 3 elements, say, but holds a
+    root to be too costly for that. (`lax.optimization_barrier` is gone before XLA's CPU backend decides this.)
+    """
     best, *views = _views(x, first, windows)
-    number = jnp.zeros(best.shape, jnp.uint8)
+    square = jnp.zeros(best.shape, jnp.float32)
     for n, (view, mask) in enumerate(zip(views, _unseen(first, windows, x.ndim)[1:], strict=True), 1):
         better = _better(view, best)
         if mask is not None:
             better = better | jnp.broadcast_to(jnp.asarray(mask), better.shape)
-        best, number = jnp.where(better, view, best), jnp.where(better, jnp.uint8(n), number)
-    return number
+        best, square = jnp.where(better, view, best), jnp.where(better, jnp.float32(n * n), square)
+    return jnp.sqrt(square)
 
 
 def _shifts(w: Windows) -> list[tuple[int, np.ndarray]]:
@@ -97,17 +103,24 @@ def _gather(
     split = [n for q, w in zip(blocks, windows, strict=True) for n in (q, w.stride)]
     full = (*shape[:first], *split, *shape[first + dims :])
     axes = (*range(first), *range(first, first + 2 * dims, 2), *range(first + 2 * dims, len(full)))
+    shifts = [_shifts(w) for w in windows]
+    pads = [(0, 0, 0)] * dy.ndim
+    for i, (q, w) in enumerate(zip(blocks, windows, strict=True)):
+        moved = [m for m, _ in shifts[i]]
+        pads[first + i] = (max(0, *moved), max(0, *(q - w.output - m for m in moved)), 0)
+    dy, number = _padded(dy, 0, pads), _padded(number, -1, pads)
     terms = []
-    for shifts in itertools.product(*map(_shifts, windows)):
-        pads = [(0, 0, 0)] * dy.ndim
+    for shift in itertools.product(*shifts):
+        start, stop = [0] * dy.ndim, list(dy.shape)
         wanted, none = np.zeros((1,) * len(full), int), np.zeros((1,) * len(full), bool)
-        for i, ((m, u), w) in enumerate(zip(shifts, windows, strict=True)):
-            pads[first + i] = (m, blocks[i] - w.output - m, 0)
+        for i, ((m, u), w) in enumerate(zip(shift, windows, strict=True)):
+            start[first + i] = pads[first + i][0] - m
+            stop[first + i] = start[first + i] + blocks[i]
             u = u.reshape([-1 if axis == first + 2 * i + 1 else 1 for axis in range(len(full))])
             wanted, none = wanted * w.kernel + u, none | (u < 0)
-        wanted = jnp.asarray(np.where(none, _NONE, wanted), jnp.uint8)
-        spread = [lax.broadcast_in_dim(lax.pad(a, jnp.zeros((), a.dtype), pads), full, axes) for a in (dy, number)]
-        terms.append(jnp.where(spread[1] == jnp.broadcast_to(wanted, full), spread[0], jnp.zeros_like(spread[0])))
+        wanted = jnp.broadcast_to(jnp.asarray(np.where(none, -2, wanted), jnp.float32), full)
+        here, value = (lax.broadcast_in_dim(lax.slice(a, start, stop), full, axes) for a in (number, dy))
+        terms.append(jnp.where(here == wanted, value, jnp.zeros_like(value)))
     whole = functools.reduce(jnp.add, terms)
     joined = [q * w.stride for q, w in zip(blocks, windows, strict=True)]
     whole = whole.reshape(*shape[:first], *joined, *shape[first + dims :])
