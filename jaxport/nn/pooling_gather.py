@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,8 +60,9 @@ def _unseen(first: int, windows: tuple[Windows, ...], ndim: int) -> list[np.ndar
     return unseen
 
 
-def _better(view: jax.Array, best: jax.Array) -> jax.Array:
-    return (view > best) | (view != view)
+def is_better(view: jax.Array, best: jax.Array) -> jax.Array:
+    """Return where `view` takes the place of a maximum that comes before it."""
+    return (view > best) | (view != view) if jnp.issubdtype(view.dtype, jnp.floating) else view > best
 
 
 def _first_number(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> jax.Array:
@@ -72,7 +74,7 @@ def _first_number(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> jax
     best, *views = _views(x, first, windows)
     square = jnp.zeros(best.shape, jnp.float32)
     for n, (view, mask) in enumerate(zip(views, _unseen(first, windows, x.ndim)[1:], strict=True), 1):
-        better = _better(view, best)
+        better = is_better(view, best)
         if mask is not None:
             better = better | jnp.broadcast_to(jnp.asarray(mask), better.shape)
         best, square = jnp.where(better, view, best), jnp.where(better, jnp.float32(n * n), square)
@@ -127,7 +129,7 @@ def _gather(
     return lax.slice(whole, [0] * whole.ndim, shape)
 
 
-def fits(x: jax.Array, windows: tuple[object, ...]) -> bool:
+def fits(x: jax.Array, windows: tuple[Any, ...]) -> bool:
     """Whether `window_max` takes these: floating, regular windows of few elements."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return False
@@ -142,7 +144,7 @@ def window_max(x: jax.Array, first: int, windows: tuple[Windows, ...]) -> jax.Ar
     """
     best, *views = _views(x, first, windows)
     for view in views:
-        best = jnp.where(_better(view, best), view, best)
+        best = jnp.where(is_better(view, best), view, best)
     return best
 
 

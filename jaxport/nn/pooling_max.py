@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from .checks import index_dtype
-from .pooling_gather import fits, window_max
+from .pooling_gather import fits, is_better, window_max
 from .pooling_grid import AnyWindows
 from .pooling_windows import Windows, channels_back, channels_last
 
@@ -24,10 +24,6 @@ def lowest(dtype: np.dtype) -> float:
     return -np.inf if jnp.issubdtype(dtype, jnp.floating) else int(jnp.iinfo(dtype).min)
 
 
-def _is_better(view: jax.Array, best: jax.Array) -> jax.Array:
-    return (view > best) | (view != view) if jnp.issubdtype(view.dtype, jnp.floating) else view > best
-
-
 def first_max(
     views: Sequence[jax.Array], places: Sequence[jax.Array] | None, unseen: Sequence[np.ndarray | None]
 ) -> tuple[jax.Array, jax.Array | None]:
@@ -38,7 +34,7 @@ def first_max(
     """
     best, place = views[0], views[0] if places is None else places[0]
     for number, view in enumerate(views[1:], 1):
-        better = _is_better(view, best)
+        better = is_better(view, best)
         if (mask := unseen[number]) is not None:
             better = better | jnp.broadcast_to(jnp.asarray(mask), better.shape)
         best = jnp.where(better, view, best)
