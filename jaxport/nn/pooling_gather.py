@@ -130,10 +130,14 @@ def _gather(
 
 
 def fits(x: jax.Array, windows: tuple[Any, ...]) -> bool:
-    """Whether `window_max` takes these: floating, regular windows of few elements."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    """Whether `window_max` takes these: floating, regular windows of few elements that do not overlap.
+
+    Where they do, each element would gather from several windows, which takes longer than adding the padded arrays.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating) or not all(isinstance(w, Windows) for w in windows):
         return False
-    return all(isinstance(w, Windows) for w in windows) and math.prod(w.kernel for w in windows) <= MOST_ELEMENTS
+    apart = all((w.kernel - 1) * w.dilation < w.stride for w in windows)
+    return apart and math.prod(w.kernel for w in windows) <= MOST_ELEMENTS
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
