@@ -275,3 +275,29 @@ def test_bilinear_initial_values():
         assert 0.8 * bound < float(jnp.abs(value).max()) <= bound
     assert nn.Bilinear(2, 3, 4, bias=False, dtype=jnp.bfloat16, rngs=0).weight.dtype == jnp.bfloat16
     assert nn.PReLU(3, 0.5, jnp.bfloat16).weight[...].tolist() == [0.5] * 3
+
+
+def test_the_logistic_function_of_float32_is_rounded_about_once():
+    x = np.random.default_rng(0).uniform(-87.0, 87.0, 100_000).astype(np.float32)
+    right = 1.0 / (1.0 + np.exp(-x.astype(np.float64)))
+    # Two roundings after the exponential's; the same bound holds for PyTorch's own.
+    assert (np.abs(np.asarray(jax.jit(F.sigmoid)(x)) - right) / right).max() < 2.5 * np.finfo(np.float32).eps
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "slope"),
+    [
+        (0.0, 0.5, 0.25),
+        (-0.0, 0.5, 0.25),
+        (math.inf, 1.0, 0.0),
+        (-math.inf, 0.0, 0.0),
+        (-104.0, 0.0, 0.0),
+        (89.0, 1.0, 0.0),
+    ],
+)
+def test_the_logistic_function_at_its_ends(x, y, slope):
+    assert [float(v) for v in jax.value_and_grad(F.sigmoid)(jnp.float32(x))] == [y, slope]
+
+
+def test_the_logistic_function_passes_nan_on():
+    assert all(math.isnan(v) for v in jax.value_and_grad(F.sigmoid)(jnp.float32(math.nan)))

@@ -122,3 +122,16 @@ def test_known_indices_inside_a_trace():
     np.testing.assert_array_equal(jax.jit(lambda x: F.max_unpool1d(x, index, 2))(jnp.ones((1, 1, 2))), [[[1, 0, 0, 1]]])
     with pytest.raises(IndexError, match="indices must lie in"):
         jax.jit(lambda x: F.max_unpool1d(x, beyond, 2))(jnp.ones((1, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"), [(2, 2, 0, 1), (3, 2, 1, 1), (3, 1, 1, 2), (2, 3, 1, 1)]
+)
+def test_derivatives_of_max_pooling_agree_in_both_modes_and_under_vmap(kernel, stride, padding, dilation):
+    pool = lambda x: F.max_pool2d(x, kernel, stride, padding, dilation)  # noqa: E731
+    y, backward = jax.vjp(pool, X)
+    dx, dy = (jax.random.normal(key, a.shape) for key, a in zip(jax.random.split(KEY), (X, y), strict=True))
+    tangent = jax.jvp(pool, (X,), (dx,))[1]
+    np.testing.assert_allclose(jnp.vdot(tangent, dy), jnp.vdot(dx, backward(dy)[0]), rtol=1e-5)
+    one_by_one = jax.vmap(lambda x, dy: jax.vjp(pool, x)[1](dy)[0])(X, dy)
+    np.testing.assert_allclose(one_by_one, backward(dy)[0], rtol=1e-6)

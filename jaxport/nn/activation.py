@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from .activation_rule import promoting, with_tangent
 from .activation_softmax import log_softmax as log_softmax
 from .activation_softmax import softmax as softmax
+from .exponential import logistic
 from .module import Module
 
 
@@ -29,7 +30,7 @@ def sigmoid(input: jax.Array) -> jax.Array:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.sigmoid.html
     """
-    return jax.nn.sigmoid(input)
+    return logistic(input)
 
 
 # tanh x = x + x³ P(x²) to a fourteenth of a float32 rounding for |x| < 0.625; fitted by weighted least squares.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from .activation_rule import floating
 from .axes import axis
+from .exponential import logistic
 from .module import Module
 
 
@@ -26,7 +27,7 @@ def glu(input: jax.Array, dim: int = -1) -> jax.Array:
     if input.shape[chosen] % 2:
         raise ValueError(f"glu: input must have an even size along dim {dim}, got shape {input.shape}")
     values, gates = jnp.split(input, 2, axis=chosen)
-    return values * jax.nn.sigmoid(gates)
+    return values * logistic(gates)
 
 
 class GLU(Module):

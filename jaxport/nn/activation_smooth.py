@@ -10,6 +10,7 @@ from jax import lax
 
 from .activation import InplaceFlag, tanh
 from .activation_rule import floating, promoting, with_tangent
+from .exponential import logistic
 from .module import Module
 
 
@@ -31,7 +32,7 @@ def _gelu_tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
     # s (1 - s) from one exponential: 1 - s would lose its digits where s is near 1, and is multiplied by x³.
     e = jnp.exp(-jnp.abs(inner))
     slope = _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * x * x)
-    return dx * (jax.nn.sigmoid(inner) + x * slope * (e / ((1.0 + e) * (1.0 + e))))
+    return dx * (logistic(inner) + x * slope * (e / ((1.0 + e) * (1.0 + e))))
 
 
 @floating
@@ -45,7 +46,7 @@ def gelu(input: jax.Array, approximate: str = "none") -> jax.Array:
     """
     if _approximation("gelu", approximate) == "tanh":
         # ½ (1 + tanh(u)) = sigmoid(2u)
-        return with_tangent(lambda x: x * jax.nn.sigmoid(_gelu_inner(x)), _gelu_tangent)(input)
+        return with_tangent(lambda x: x * logistic(_gelu_inner(x)), _gelu_tangent)(input)
     # erfc keeps the digits that 1 + erf loses far below zero.
     return 0.5 * input * lax.erfc(-math.sqrt(0.5) * input)
 
@@ -57,7 +58,7 @@ def silu(input: jax.Array, inplace: bool = False) -> jax.Array:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.silu.html
     """
     del inplace
-    return input * jax.nn.sigmoid(input)
+    return input * logistic(input)
 
 
 def _log1p_exp(x: jax.Array) -> jax.Array:
@@ -106,7 +107,7 @@ def softplus(input: jax.Array, beta: float = 1, threshold: float = 20) -> jax.Ar
         return jnp.where(x * beta > threshold, x, _log1p_exp(x * beta) / beta)
 
     def tangent(x: jax.Array, dx: jax.Array) -> jax.Array:
-        return jnp.where(x * beta > threshold, dx, dx * jax.nn.sigmoid(x * beta))
+        return jnp.where(x * beta > threshold, dx, dx * logistic(x * beta))
 
     return with_tangent(value, tangent)(input)
 
@@ -117,7 +118,7 @@ def logsigmoid(input: jax.Array) -> jax.Array:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.logsigmoid.html
     """
-    return with_tangent(lambda x: -_log1p_exp(-x), lambda x, dx: dx * jax.nn.sigmoid(-x))(input)
+    return with_tangent(lambda x: -_log1p_exp(-x), lambda x, dx: dx * logistic(-x))(input)
 
 
 @promoting

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from .checks import index_dtype
+from .pooling_gather import fits, is_better, window_max
 from .pooling_grid import AnyWindows
 from .pooling_windows import Windows, channels_back, channels_last
 
@@ -23,10 +24,6 @@ def lowest(dtype: np.dtype) -> float:
     return -np.inf if jnp.issubdtype(dtype, jnp.floating) else int(jnp.iinfo(dtype).min)
 
 
-def _is_better(view: jax.Array, best: jax.Array) -> jax.Array:
-    return (view > best) | (view != view) if jnp.issubdtype(view.dtype, jnp.floating) else view > best
-
-
 def first_max(
     views: Sequence[jax.Array], places: Sequence[jax.Array] | None, unseen: Sequence[np.ndarray | None]
 ) -> tuple[jax.Array, jax.Array | None]:
@@ -37,7 +34,7 @@ def first_max(
     """
     best, place = views[0], views[0] if places is None else places[0]
     for number, view in enumerate(views[1:], 1):
-        better = _is_better(view, best)
+        better = is_better(view, best)
         if (mask := unseen[number]) is not None:
             better = better | jnp.broadcast_to(jnp.asarray(mask), better.shape)
         best = jnp.where(better, view, best)
@@ -117,7 +114,9 @@ def max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -
     """
     dims = len(windows)
     x, first = channels_last(input, dims)
-    if all(w.covers_all for w in windows):
+    if not indices and fits(x, windows):
+        best, place = window_max(x, first, windows), None
+    elif all(w.covers_all for w in windows):
         best, place = _global_max(x, tuple(range(first, first + dims)), indices)
     else:
         best, place = x, flat_places(x.shape, first, dims) if indices else None
