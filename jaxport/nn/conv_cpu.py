@@ -22,6 +22,11 @@ from .conv_bilinear import Geometry, define_maps
 
 # Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution.
 _FEW = 32
+# With fewer images than this, the canonical weight gradient, which runs along the batch, loses to products.
+_FEW_IMAGES = 8
+
+# Contract the rows of two matrices: aᵀ b.
+_ROWS = (((0,), (0,)), ((), ()))
 
 _canonical = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -32,11 +37,40 @@ def _forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 
 def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
     """Convolve with channels as batch, batch as channels, and g as the kernel, dilated by the stride."""
+    if x.shape[0] < _FEW_IMAGES or geometry.kernel == (1, 1):
+        return _weight_gradient_by_products(x, g, geometry)
     # What no window touches at the end is cropped: a negative padding.
     pads = [(pad[0], (k - 1) * d + (out - 1) * s + 1 - pad[0] - n) for n, k, s, pad, d, out in geometry.axes()]
     channels_as_batch, g_as_kernel = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
     result = _canonical(channels_as_batch, g_as_kernel, geometry.dilation, pads, rhs_dilation=geometry.stride)
     return result.transpose(1, 2, 0, 3)
+
+
+def _shifts(x: jax.Array, geometry: Geometry, axis: int) -> list[jax.Array]:
+    """Return what each kernel position along a spatial axis sees of x."""
+    _, k, s, pad, d, out = list(geometry.axes())[axis]
+    edges = [(0, 0, 0)] * 4
+    edges[axis + 1] = (*pad, 0)
+    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
+    return [lax.slice_in_dim(x, u * d, u * d + (out - 1) * s + 1, s, axis + 1) for u in range(k)]
+
+
+def _weight_gradient_by_products(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+    """Multiply what the kernel's positions see by g: all at once at row stride 1, else one product for each row.
+
+    Copied are kW shifts of x to the side and kH shifts of g (or of x) up and down, where whole windows would be kH·kW.
+    """
+    kernel_h, kernel_w, (height, _) = *geometry.kernel, geometry.size
+    beside = jnp.concatenate(_shifts(x, geometry, 1), axis=-1)
+    if geometry.stride[0] > 1:
+        above = _shifts(beside, geometry, 0)
+        rows = [lax.dot_general(seen.reshape(-1, seen.shape[-1]), g.reshape(-1, g.shape[-1]), _ROWS) for seen in above]
+        return jnp.stack(rows).reshape(kernel_h, kernel_w, x.shape[-1], -1)
+    starts = [u * geometry.dilation[0] - geometry.pads[0][0] for u in range(kernel_h)]
+    edges = [((0, 0, 0), (start, height - start - g.shape[1], 0), (0, 0, 0), (0, 0, 0)) for start in starts]
+    above = jnp.concatenate([lax.pad(g, jnp.zeros((), g.dtype), edge) for edge in edges], axis=-1)
+    total = lax.dot_general(beside.reshape(-1, beside.shape[-1]), above.reshape(-1, above.shape[-1]), _ROWS)
+    return total.reshape(kernel_w, x.shape[-1], kernel_h, -1).transpose(2, 0, 1, 3)
 
 
 def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -74,21 +108,30 @@ _apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gr
 
 
 def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
-    """Copy every window into a row and multiply once; the bias is one more row of the weight."""
+    """Copy every window and multiply once; the bias is one more row of the weight.
+
+    Of one channel whole rows of pixels are copied at a time, for each kernel position; of more, the pixel's channels.
+    """
     (out_h, out_w), (step_h, step_w) = geometry.output, geometry.stride
+    axis = 0 if x.shape[-1] == 1 else -1
     x = jnp.pad(x, ((0, 0), *geometry.pads, (0, 0)))
     columns = []
     for u in range(geometry.kernel[0]):
         for v in range(geometry.kernel[1]):
             top, left = u * geometry.dilation[0], v * geometry.dilation[1]
             bottom, right = top + (out_h - 1) * step_h + 1, left + (out_w - 1) * step_w + 1
-            columns.append(x[:, top:bottom:step_h, left:right:step_w])
+            columns.append(jnp.moveaxis(x[:, top:bottom:step_h, left:right:step_w], -1, axis))
     weight = w.reshape(-1, w.shape[-1])
     if bias is not None:
-        columns.append(jnp.ones((*columns[0].shape[:3], 1), x.dtype))
+        ones = jnp.ones((x.shape[0], out_h, out_w, 1), x.dtype)
+        columns.append(jnp.moveaxis(ones, -1, axis))
         weight = jnp.concatenate([weight, bias[None]])
-    windows = jnp.concatenate(columns, axis=-1).reshape(-1, weight.shape[0])
-    return (windows @ weight).reshape(x.shape[0], out_h, out_w, w.shape[-1])
+    windows = jnp.concatenate(columns, axis)
+    if axis == 0:
+        y = lax.dot_general(windows.reshape(weight.shape[0], -1), weight, _ROWS)
+    else:
+        y = windows.reshape(-1, weight.shape[0]) @ weight
+    return y.reshape(x.shape[0], out_h, out_w, w.shape[-1])
 
 
 def _tiles(geometry: Geometry) -> bool:
