@@ -22,7 +22,8 @@ from .conv_bilinear import Geometry, define_maps
 
 # Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution.
 _FEW = 32
-# With fewer images than this, the canonical weight gradient, which runs along the batch, loses to products.
+# The canonical weight gradient runs along the batch: with fewer images than this they are cut into bands of rows.
+# Four images of 64 × 64: 11.2 ms → 7.0; one: 8.7 → 1.5 (32 channels, 3 × 3 kernel).
 _FEW_IMAGES = 8
 
 # Contract the rows of two matrices: aᵀ b.
@@ -37,8 +38,10 @@ def _forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 
 def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
     """Convolve with channels as batch, batch as channels, and g as the kernel, dilated by the stride."""
-    if x.shape[0] < _FEW_IMAGES or geometry.kernel == (1, 1):
-        return _weight_gradient_by_products(x, g, geometry)
+    if geometry.kernel == (1, 1):
+        return _weight_gradient_of_points(x, g, geometry)
+    if x.shape[0] < _FEW_IMAGES:
+        x, g, geometry = _in_bands(x, g, geometry)
     # What no window touches at the end is cropped: a negative padding.
     pads = [(pad[0], (k - 1) * d + (out - 1) * s + 1 - pad[0] - n) for n, k, s, pad, d, out in geometry.axes()]
     channels_as_batch, g_as_kernel = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
@@ -46,31 +49,28 @@ def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
     return result.transpose(1, 2, 0, 3)
 
 
-def _shifts(x: jax.Array, geometry: Geometry, axis: int) -> list[jax.Array]:
-    """Return what each kernel position along a spatial axis sees of x."""
-    _, k, s, pad, d, out = list(geometry.axes())[axis]
-    edges = [(0, 0, 0)] * 4
-    edges[axis + 1] = (*pad, 0)
-    x = lax.pad(x, jnp.zeros((), x.dtype), edges)
-    return [lax.slice_in_dim(x, u * d, u * d + (out - 1) * s + 1, s, axis + 1) for u in range(k)]
+def _weight_gradient_of_points(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+    """Multiply the points that a 1 × 1 kernel sees by g: no transposes."""
+    edges = ((0, 0, 0), *((*pad, 0) for pad in geometry.pads), (0, 0, 0))
+    step_h, step_w = geometry.stride
+    seen = lax.pad(x, jnp.zeros((), x.dtype), edges)[:, ::step_h, ::step_w]
+    return lax.dot_general(seen.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1]), _ROWS)[None, None]
 
 
-def _weight_gradient_by_products(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
-    """Multiply what the kernel's positions see by g: all at once at row stride 1, else one product for each row.
+def _in_bands(x: jax.Array, g: jax.Array, geometry: Geometry) -> tuple[jax.Array, jax.Array, Geometry]:
+    """Cut images into bands of g's rows, which join the batch, and what their windows see of x; return their geometry.
 
-    Copied are kW shifts of x to the side and kH shifts of g (or of x) up and down, where whole windows would be kH·kW.
+    The bands of x overlap by the kernel's height, less the stride.
     """
-    kernel_h, kernel_w, (height, _) = *geometry.kernel, geometry.size
-    beside = jnp.concatenate(_shifts(x, geometry, 1), axis=-1)
-    if geometry.stride[0] > 1:
-        above = _shifts(beside, geometry, 0)
-        rows = [lax.dot_general(seen.reshape(-1, seen.shape[-1]), g.reshape(-1, g.shape[-1]), _ROWS) for seen in above]
-        return jnp.stack(rows).reshape(kernel_h, kernel_w, x.shape[-1], -1)
-    starts = [u * geometry.dilation[0] - geometry.pads[0][0] for u in range(kernel_h)]
-    edges = [((0, 0, 0), (start, height - start - g.shape[1], 0), (0, 0, 0), (0, 0, 0)) for start in starts]
-    above = jnp.concatenate([lax.pad(g, jnp.zeros((), g.dtype), edge) for edge in edges], axis=-1)
-    total = lax.dot_general(beside.reshape(-1, beside.shape[-1]), above.reshape(-1, above.shape[-1]), _ROWS)
-    return total.reshape(kernel_w, x.shape[-1], kernel_h, -1).transpose(2, 0, 1, 3)
+    _, k, s, pad, d, out = next(geometry.axes())
+    least = -(-_FEW_IMAGES // x.shape[0])
+    rows = out // min((count for count in range(least, out) if out % count == 0), default=out)
+    height = (rows - 1) * s + (k - 1) * d + 1
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pad, 0), (0, 0, 0), (0, 0, 0)))
+    starts = range(0, out, rows)
+    x = jnp.concatenate([x[:, start * s : start * s + height] for start in starts])
+    g = jnp.concatenate([g[:, start : start + rows] for start in starts])
+    return x, g, geometry._replace(size=(height, geometry.size[1]), pads=((0, 0), geometry.pads[1]))
 
 
 def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
