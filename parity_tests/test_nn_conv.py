@@ -49,7 +49,7 @@ CONV_OPTIONS = {
     "groups": [1, 2, 6],
     "bias": [True, False],
     "channels": [6, 36],
-    "batch": [(2,), ()],
+    "batch": [(2,), (), (9,)],  # the weight gradients of few images and of many are computed in two forms
 }
 PER_AXIS = {1: (3,), 2: (3, 2), 3: (1, 3, 2)}
 
@@ -74,6 +74,7 @@ CONV = [
     conv_case("1d-depthwise-multiplied", 1, image=(2, 3, 9), weight=(6, 1, 3), groups=3, stride=2, padding=1),
     conv_case("1d-long-sums", 1, image=(2, 301, 5), weight=(4, 301, 3), padding=1),
     conv_case("1d-many-positions", 1, image=(1, 40, 3001), weight=(2, 40, 1)),
+    conv_case("2d-one-channel", 2, image=(3, 1, 9, 8), weight=(4, 1, 5, 5), padding=(2, 1), stride=(1, 2)),
     conv_case("1d-empty-batch", 1, image=(0, 3, 9), weight=(4, 3, 3)),
     conv_case("2d-tiles", 2, image=(2, 12, 6, 9), weight=(4, 12, 2, 3), stride=(2, 3)),
     conv_case("2d-tiles-with-a-rest", 2, image=(2, 12, 7, 11), weight=(4, 12, 2, 3), stride=(2, 3)),
@@ -95,7 +96,7 @@ TRANSPOSE_OPTIONS = {
     "dilation": [1, 2],
     "groups": [1, 2, 6],
     "bias": [True, False],
-    "batch": [(2,), ()],
+    "batch": [(2,), (), (9,)],  # the weight gradients of few images and of many are computed in two forms
 }
 
 

@@ -182,6 +182,25 @@ def test_the_fast_form_is_the_general_one(name, monkeypatch):
     np.testing.assert_allclose(fast, f(x, w), rtol=1e-4, atol=1e-4)
 
 
+GEOMETRIES = {
+    "dense": {},
+    "strided": {"stride": (2, 3), "padding": 1},
+    "dilated": {"dilation": (2, 3), "padding": 3},
+    "wide padding": {"padding": (5, 4)},
+    "transposed": {"stride": 2, "output_padding": 1, "padding": 1},
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_the_weight_gradient_of_many_images_is_the_sum_over_them(name):
+    """A few images are computed in another form than many."""
+    convolve = F.conv_transpose2d if name == "transposed" else F.conv2d
+    x, w = random(0, 9, 12, 7, 8), random(1, 12, 12, 3, 2)
+    gradient = jax.jit(jax.grad(lambda w, x: (convolve(x, w, **GEOMETRIES[name]) ** 2).sum()))
+    apart = sum(gradient(w, image[None]) for image in x)
+    np.testing.assert_allclose(gradient(w, x), apart, rtol=1e-4, atol=1e-5 * float(abs(apart).max()))
+
+
 def test_a_nan_stays_in_its_group():
     x = jnp.ones((1, 4, 5, 6)).at[0, 1].set(jnp.nan)
     for weight, groups, hit in ((jnp.ones((4, 2, 2, 2)), 2, [0, 1]), (jnp.ones((4, 1, 2, 2)), 4, [1])):

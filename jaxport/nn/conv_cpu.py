@@ -22,6 +22,12 @@ from .conv_bilinear import Geometry, define_maps
 
 # Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution.
 _FEW = 32
+# The canonical weight gradient runs along the batch: with fewer images than this they are cut into bands of rows.
+# Four images of 64 × 64: 11.2 ms → 7.0; one: 8.7 → 1.5 (32 channels, 3 × 3 kernel).
+_FEW_IMAGES = 8
+
+# Contract the rows of two matrices: aᵀ b.
+_ROWS = (((0,), (0,)), ((), ()))
 
 _canonical = functools.partial(lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -32,11 +38,39 @@ def _forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 
 def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
     """Convolve with channels as batch, batch as channels, and g as the kernel, dilated by the stride."""
+    if geometry.kernel == (1, 1):
+        return _weight_gradient_of_points(x, g, geometry)
+    if x.shape[0] < _FEW_IMAGES:
+        x, g, geometry = _in_bands(x, g, geometry)
     # What no window touches at the end is cropped: a negative padding.
     pads = [(pad[0], (k - 1) * d + (out - 1) * s + 1 - pad[0] - n) for n, k, s, pad, d, out in geometry.axes()]
     channels_as_batch, g_as_kernel = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
     result = _canonical(channels_as_batch, g_as_kernel, geometry.dilation, pads, rhs_dilation=geometry.stride)
     return result.transpose(1, 2, 0, 3)
+
+
+def _weight_gradient_of_points(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+    """Multiply the points that a 1 × 1 kernel sees by g: no transposes."""
+    edges = ((0, 0, 0), *((*pad, 0) for pad in geometry.pads), (0, 0, 0))
+    step_h, step_w = geometry.stride
+    seen = lax.pad(x, jnp.zeros((), x.dtype), edges)[:, ::step_h, ::step_w]
+    return lax.dot_general(seen.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1]), _ROWS)[None, None]
+
+
+def _in_bands(x: jax.Array, g: jax.Array, geometry: Geometry) -> tuple[jax.Array, jax.Array, Geometry]:
+    """Cut images into bands of g's rows, which join the batch, and what their windows see of x; return their geometry.
+
+    The bands of x overlap by the kernel's height, less the stride.
+    """
+    _, k, s, pad, d, out = next(geometry.axes())
+    least = -(-_FEW_IMAGES // x.shape[0])
+    rows = out // min((count for count in range(least, out) if out % count == 0), default=out)
+    height = (rows - 1) * s + (k - 1) * d + 1
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pad, 0), (0, 0, 0), (0, 0, 0)))
+    starts = range(0, out, rows)
+    x = jnp.concatenate([x[:, start * s : start * s + height] for start in starts])
+    g = jnp.concatenate([g[:, start : start + rows] for start in starts])
+    return x, g, geometry._replace(size=(height, geometry.size[1]), pads=((0, 0), geometry.pads[1]))
 
 
 def _input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -74,21 +108,30 @@ _apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gr
 
 
 def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
-    """Copy every window into a row and multiply once; the bias is one more row of the weight."""
+    """Copy every window and multiply once; the bias is one more row of the weight.
+
+    Of one channel whole rows of pixels are copied at a time, for each kernel position; of more, the pixel's channels.
+    """
     (out_h, out_w), (step_h, step_w) = geometry.output, geometry.stride
+    axis = 0 if x.shape[-1] == 1 else -1
     x = jnp.pad(x, ((0, 0), *geometry.pads, (0, 0)))
     columns = []
     for u in range(geometry.kernel[0]):
         for v in range(geometry.kernel[1]):
             top, left = u * geometry.dilation[0], v * geometry.dilation[1]
             bottom, right = top + (out_h - 1) * step_h + 1, left + (out_w - 1) * step_w + 1
-            columns.append(x[:, top:bottom:step_h, left:right:step_w])
+            columns.append(jnp.moveaxis(x[:, top:bottom:step_h, left:right:step_w], -1, axis))
     weight = w.reshape(-1, w.shape[-1])
     if bias is not None:
-        columns.append(jnp.ones((*columns[0].shape[:3], 1), x.dtype))
+        ones = jnp.ones((x.shape[0], out_h, out_w, 1), x.dtype)
+        columns.append(jnp.moveaxis(ones, -1, axis))
         weight = jnp.concatenate([weight, bias[None]])
-    windows = jnp.concatenate(columns, axis=-1).reshape(-1, weight.shape[0])
-    return (windows @ weight).reshape(x.shape[0], out_h, out_w, w.shape[-1])
+    windows = jnp.concatenate(columns, axis)
+    if axis == 0:
+        y = lax.dot_general(windows.reshape(weight.shape[0], -1), weight, _ROWS)
+    else:
+        y = windows.reshape(-1, weight.shape[0]) @ weight
+    return y.reshape(x.shape[0], out_h, out_w, w.shape[-1])
 
 
 def _tiles(geometry: Geometry) -> bool:
