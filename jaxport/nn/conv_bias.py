@@ -6,30 +6,26 @@ time: faster, and it rounds as little as PyTorch's sum, which adds in pairs.
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 
 _BLOCK = 32
-# A count without a divisor of this size is split into blocks and a rest, which costs a copy.
-_LEAST = 8
 
 
 def _copies(row: jax.Array, count: int) -> jax.Array:
-    """Repeat (1, m) to (count, m); the transpose sums blocks of rows, the largest first, so that little is left."""
+    """Repeat (1, m) to (count, m); the transpose sums blocks of rows, then the blocks, then the rest."""
     if count <= _BLOCK:
         return jnp.ones((count, 1), row.dtype) @ row
-    size = max(size for size in range(1, _BLOCK + 1) if count % size == 0)
-    if size < _LEAST:
-        rest = count % _BLOCK
-        return jnp.concatenate([_copies(row, count - rest), _copies(row, rest)])
-    return _copies(_copies(row, count // size).reshape(1, -1), size).reshape(count, -1)
+    blocks, rest = divmod(count, _BLOCK)
+    whole = _copies(_copies(row, _BLOCK).reshape(1, -1), blocks).reshape(-1, row.shape[1])
+    return jnp.concatenate([whole, _copies(row, rest)]) if rest else whole
 
 
 def spread(bias: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Broadcast (O,) to `shape`, which ends in O."""
-    return _copies(bias.reshape(1, -1), math.prod(shape[:-1])).reshape(shape)
+    """Broadcast (O,) to `shape`, which ends in O, axis by axis."""
+    for size in reversed(shape[:-1]):
+        bias = _copies(bias.reshape(1, -1), size)
+    return bias.reshape(shape)
 
 
 def summed(x: jax.Array) -> jax.Array:

@@ -108,30 +108,21 @@ _apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gr
 
 
 def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
-    """Copy every window and multiply once; the bias is one more row of the weight.
-
-    Of one channel whole rows of pixels are copied at a time, for each kernel position; of more, the pixel's channels.
-    """
+    """Copy every window into a row and multiply once; the bias is one more row of the weight."""
     (out_h, out_w), (step_h, step_w) = geometry.output, geometry.stride
-    axis = 0 if x.shape[-1] == 1 else -1
     x = jnp.pad(x, ((0, 0), *geometry.pads, (0, 0)))
     columns = []
     for u in range(geometry.kernel[0]):
         for v in range(geometry.kernel[1]):
             top, left = u * geometry.dilation[0], v * geometry.dilation[1]
             bottom, right = top + (out_h - 1) * step_h + 1, left + (out_w - 1) * step_w + 1
-            columns.append(jnp.moveaxis(x[:, top:bottom:step_h, left:right:step_w], -1, axis))
+            columns.append(x[:, top:bottom:step_h, left:right:step_w])
     weight = w.reshape(-1, w.shape[-1])
     if bias is not None:
-        ones = jnp.ones((x.shape[0], out_h, out_w, 1), x.dtype)
-        columns.append(jnp.moveaxis(ones, -1, axis))
+        columns.append(jnp.ones((*columns[0].shape[:3], 1), x.dtype))
         weight = jnp.concatenate([weight, bias[None]])
-    windows = jnp.concatenate(columns, axis)
-    if axis == 0:
-        y = lax.dot_general(windows.reshape(weight.shape[0], -1), weight, _ROWS)
-    else:
-        y = windows.reshape(-1, weight.shape[0]) @ weight
-    return y.reshape(x.shape[0], out_h, out_w, w.shape[-1])
+    windows = jnp.concatenate(columns, axis=-1).reshape(-1, weight.shape[0])
+    return (windows @ weight).reshape(x.shape[0], out_h, out_w, w.shape[-1])
 
 
 def _tiles(geometry: Geometry) -> bool:
