@@ -24,17 +24,17 @@ def with_eps(eps: float) -> Any:
 
 
 def fast_moments(right: Any) -> Any:
-    def moments(x: jax.Array, axis: int, rows: Any, axis_name: Any) -> Any:
-        found = right(x, axis, rows, axis_name)
-        axes = tuple(i for i in range(x.ndim) if i != axis)
+    def moments(x: jax.Array, rows: Any, axis_name: Any) -> Any:
+        found = right(x, rows, axis_name)
+        axes = (0, *range(2, x.ndim))
         return found._replace(variance=jnp.square(x).mean(axes) - jnp.square(found.mean))
 
     return moments
 
 
 def unbiased_everywhere(right: Any) -> Any:
-    def moments(x: jax.Array, axis: int, rows: Any, axis_name: Any) -> Any:
-        found = right(x, axis, rows, axis_name)
+    def moments(x: jax.Array, rows: Any, axis_name: Any) -> Any:
+        found = right(x, rows, axis_name)
         return found._replace(variance=found.variance * found.count / (found.count - 1))
 
     return moments

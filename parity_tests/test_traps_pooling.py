@@ -13,7 +13,7 @@ from jax import lax
 from test_nn_layers import special, ties, twin
 
 import jaxport.nn.functional as F
-from jaxport.nn import checks, pooling_gather, pooling_max, pooling_unpool
+from jaxport.nn import checks, pooling_axis, pooling_max, pooling_unpool
 
 Wrong = Callable[..., Any]
 
@@ -201,13 +201,13 @@ def test_a_planted_mistake_is_found(monkeypatch, name, mistake, row):
     assert case_findings(row, "float64")
 
 
-@pytest.mark.parametrize(("module", "options"), [(pooling_gather, {}), (pooling_max, {"return_indices": True})])
+@pytest.mark.parametrize(("module", "options"), [(pooling_axis, {}), (pooling_max, {"return_indices": True})])
 def test_a_nan_that_does_not_win_is_found(monkeypatch, module, options):
     """trap 14: a comparison with NaN is false, so that a plain chain of comparisons loses it."""
     row = twin("nan", "max_pool2d", special((2, 3, 8, 7), np.nan), 2, differentiable=0, **options)
     assert case_findings(row, "float64") == []
     jax.clear_caches()
-    monkeypatch.setattr(module, "is_better", lambda view, best: view > best)
+    monkeypatch.setattr(module, "is_better", lambda view, best, unseen=None: view > best)
     assert case_findings(row, "float64")
     jax.clear_caches()
 
@@ -217,21 +217,25 @@ def test_padding_that_is_chosen_is_found(monkeypatch):
     row = twin("-inf", "max_pool2d", lambda rng: (np.full((2, 3, 6, 7), -np.inf),), 3, 2, 1, return_indices=True)
     assert case_findings(row, "float64") == []
     jax.clear_caches()
-    monkeypatch.setattr(pooling_max, "_unseen", lambda windows, axis, ndim: [None] * windows.kernel)
+    monkeypatch.setattr(pooling_max, "unseen", lambda windows, axis, ndim: [None] * windows.kernel)
     assert case_findings(row, "float64")
     jax.clear_caches()
 
 
+_right_gather = pooling_axis._gathered
 GATHERED = {
-    "the last of equals": ("is_better", lambda view, best: view >= best, ties(*X)),
+    "the last of equals": ("is_better", lambda view, best, unseen=None: view >= best, ties(*X)),
     "a gradient into the padding": (
-        "_unseen",
-        lambda first, windows, ndim: [None] * windows[0].kernel ** 2,
+        "unseen",
+        lambda windows, axis, ndim: [None] * windows.kernel,
         lambda rng: (np.full((2, 3, 6, 7), -np.inf),),
     ),
-    "a window forgotten": ("_shifts", lambda w: _right_shifts(w)[-1:], normal(X)),
+    "a window forgotten": (
+        "_gathered",
+        lambda dy, number, axis, windows: _right_gather(dy, jnp.maximum(number, 1), axis, windows),
+        normal(X),
+    ),
 }
-_right_shifts = pooling_gather._shifts
 
 
 @pytest.mark.parametrize(("name", "mistake", "inputs"), GATHERED.values(), ids=GATHERED)
@@ -240,7 +244,7 @@ def test_a_gradient_gathered_wrongly_is_found(monkeypatch, name, mistake, inputs
     row = twin("gathered", "max_pool2d", inputs, 3, 3, 1)
     assert case_findings(row, "float64") == []
     jax.clear_caches()
-    monkeypatch.setattr(pooling_gather, name, mistake)
+    monkeypatch.setattr(pooling_axis, name, mistake)
     assert case_findings(row, "float64")
     jax.clear_caches()
 

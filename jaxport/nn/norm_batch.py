@@ -14,7 +14,6 @@ from jax import lax
 from .channel_sums import along_channels, channel_sums, scale_and_shift, spread
 from .checks import is_concrete
 from .norm_core import shaped_like, statistics_dtype
-from .pooling_windows import channels_back, channels_last
 from .rows import rows_of
 
 AxisName = str | tuple[str, ...]
@@ -29,54 +28,54 @@ class _Moments(NamedTuple):
     count: Any
 
 
-def _sums(values: jax.Array, axis: int, rows: jax.Array | None, axis_name: AxisName | None) -> jax.Array:
+def _sums(values: jax.Array, rows: jax.Array | None, axis_name: AxisName | None) -> jax.Array:
     """Return the channels' sums over the valid rows, and over the devices of `axis_name`."""
     if rows is not None:
         values = jnp.where(lax.broadcast_in_dim(rows, values.shape, (0,)), values, jnp.zeros_like(values))
-    sums = channel_sums(values, axis)
+    sums = channel_sums(values)
     return sums if axis_name is None else lax.psum(sums, axis_name)
 
 
-def _count(x: jax.Array, axis: int, rows: jax.Array | None, axis_name: AxisName | None) -> Any:
+def _count(x: jax.Array, rows: jax.Array | None, axis_name: AxisName | None) -> Any:
     count = x.shape[0] if rows is None else rows.sum(dtype=x.dtype)
-    count = count * (math.prod(x.shape[1:]) // max(x.shape[axis], 1))
+    count = count * math.prod(x.shape[2:])
     count = count if axis_name is None else lax.psum(count, axis_name)
     # An empty batch has zero gradients, not NaN.
     return max(count, 1) if isinstance(count, int) else count
 
 
-def _moments(x: jax.Array, axis: int, rows: jax.Array | None, axis_name: AxisName | None) -> _Moments:
+def _moments(x: jax.Array, rows: jax.Array | None, axis_name: AxisName | None) -> _Moments:
     """Return the moments of each channel, in two passes."""
-    count = _count(x, axis, rows, axis_name)
-    mean = _sums(x, axis, rows, axis_name) / count
-    difference = x - along_channels(mean, x.ndim, axis)
-    return _Moments(mean, _sums(jnp.square(difference), axis, rows, axis_name) / count, count)
+    count = _count(x, rows, axis_name)
+    mean = _sums(x, rows, axis_name) / count
+    difference = x - along_channels(mean, x.ndim)
+    return _Moments(mean, _sums(jnp.square(difference), rows, axis_name) / count, count)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _standardised(
-    x: jax.Array, rows: jax.Array | None, axis: int, eps: float, axis_name: AxisName | None
+    x: jax.Array, rows: jax.Array | None, eps: float, axis_name: AxisName | None
 ) -> tuple[jax.Array, _Moments]:
     """Return ((x - mean) / √(var + eps), moments); nothing flows through the moments.
 
     With z the output and E the mean over the batch: dz = (dx - E[dx] - z · E[z · dx]) / √(var + eps). Derived step by
     step instead, the gradient takes three times as long.
     """
-    moments = _moments(x, axis, rows, axis_name)
+    moments = _moments(x, rows, axis_name)
     scale = lax.rsqrt(moments.variance + eps)
-    return (x - along_channels(moments.mean, x.ndim, axis)) * along_channels(scale, x.ndim, axis), moments
+    return (x - along_channels(moments.mean, x.ndim)) * along_channels(scale, x.ndim), moments
 
 
 @_standardised.defjvp
 def _standardised_jvp(
-    axis: int, eps: float, axis_name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+    eps: float, axis_name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
     (x, rows), (dx, _) = primals, tangents
-    z, moments = _standardised(x, rows, axis, eps, axis_name)
-    scale = along_channels(lax.rsqrt(moments.variance + eps), x.ndim, axis)
-    mean = _sums(dx, axis, rows, axis_name) / moments.count
-    along = _sums(z * dx, axis, rows, axis_name) / moments.count
-    dz = (dx - spread(mean, x.shape, axis) - z * spread(along, x.shape, axis)) * scale
+    z, moments = _standardised(x, rows, eps, axis_name)
+    scale = along_channels(lax.rsqrt(moments.variance + eps), x.ndim)
+    mean = _sums(dx, rows, axis_name) / moments.count
+    along = _sums(z * dx, rows, axis_name) / moments.count
+    dz = (dx - spread(mean, x.shape) - z * spread(along, x.shape)) * scale
     return (z, moments), (dz, jax.tree.map(_no_tangent, moments))
 
 
@@ -87,13 +86,13 @@ def _no_tangent(value: Any) -> Any:
     return np.zeros(array.shape, jax.dtypes.float0)
 
 
-def _affine(z: jax.Array, weight: jax.Array | None, bias: jax.Array | None, axis: int = 1) -> jax.Array:
+def _affine(z: jax.Array, weight: jax.Array | None, bias: jax.Array | None) -> jax.Array:
     if weight is None and bias is None:
         return z
-    channels = (z.shape[axis],)
+    channels = z.shape[1:2]
     scale = jnp.ones(channels, z.dtype) if weight is None else weight.astype(z.dtype)
     shift = jnp.zeros(channels, z.dtype) if bias is None else bias.astype(z.dtype)
-    return scale_and_shift(z, scale, shift, axis)
+    return scale_and_shift(z, scale, shift)
 
 
 def _per_channel(array: jax.Array, x: jax.Array) -> jax.Array:
@@ -190,11 +189,8 @@ def batch_norm_with_stats(
     if not training and running_mean is not None and running_var is not None:
         y = by_running_stats(x, running_mean, running_var, weight, bias, eps)
         return y.astype(input.dtype), running_mean, running_var
-    # Images with the channels innermost on the CPU, as the convolutions around them.
-    x, first = channels_last(x, 2)
-    axis = x.ndim - 1 if x.ndim == 4 and first == 1 else 1
-    z, moments = _standardised(x, rows, axis, eps, axis_name)
-    y = channels_back(_affine(z, weight, bias, axis), first, 2).astype(input.dtype)
+    z, moments = _standardised(x, rows, eps, axis_name)
+    y = _affine(z, weight, bias).astype(input.dtype)
     if input.size == 0 and axis_name is None:
         return y, running_mean, running_var
     # Normalised with the biased variance, stored is the unbiased one.

@@ -11,9 +11,9 @@ import numpy as np
 from jax import lax
 
 from .checks import index_dtype
-from .pooling_gather import fits, is_better, window_max
+from .pooling_axis import MOST_ELEMENTS, axis_max, is_better
 from .pooling_grid import AnyWindows
-from .pooling_windows import Windows, channels_back, channels_last
+from .pooling_windows import Windows, channels_back, channels_last, unseen
 
 # Longer windows that lie side by side are reduced as blocks: a slice for every element would be a long program.
 _LONG = 8
@@ -34,21 +34,11 @@ def first_max(
     """
     best, place = views[0], views[0] if places is None else places[0]
     for number, view in enumerate(views[1:], 1):
-        better = is_better(view, best)
-        if (mask := unseen[number]) is not None:
-            better = better | jnp.broadcast_to(jnp.asarray(mask), better.shape)
+        better = is_better(view, best, unseen[number])
         best = jnp.where(better, view, best)
         if places is not None:
             place = jnp.where(better, places[number], place)
     return best, None if places is None else place
-
-
-def _unseen(windows: AnyWindows, axis: int, ndim: int) -> list[np.ndarray | None]:
-    places = windows.places()
-    shape = [-1 if i == axis else 1 for i in range(ndim)]
-    # Padding behind the input comes last: what matters is the padding before it.
-    unseen = [np.asarray((places[:number] < 0).all(0)).reshape(shape) for number in range(windows.kernel)]
-    return [mask if number and mask.any() else None for number, mask in enumerate(unseen)]
 
 
 def _axis_max(
@@ -56,8 +46,10 @@ def _axis_max(
 ) -> tuple[jax.Array, jax.Array | None]:
     if isinstance(windows, Windows) and windows.tiled and windows.kernel > _LONG and place is None:
         return block_max(windows.blocks(x, axis), (axis + 1,)), None
+    if isinstance(windows, Windows) and place is None and windows.kernel <= MOST_ELEMENTS:
+        return axis_max(x, axis, windows, lowest(x.dtype)), None
     places = None if place is None else windows.views(place, axis, 0)
-    return first_max(windows.views(x, axis, lowest(x.dtype)), places, _unseen(windows, axis, x.ndim))
+    return first_max(windows.views(x, axis, lowest(x.dtype)), places, unseen(windows, axis, x.ndim))
 
 
 # ------------------------------------------------------------------------------------------------- whole axes at once
@@ -114,9 +106,7 @@ def max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -
     """
     dims = len(windows)
     x, first = channels_last(input, dims)
-    if not indices and fits(x, windows):
-        best, place = window_max(x, first, windows), None
-    elif all(w.covers_all for w in windows):
+    if all(w.covers_all for w in windows):
         best, place = _global_max(x, tuple(range(first, first + dims)), indices)
     else:
         best, place = x, flat_places(x.shape, first, dims) if indices else None

@@ -72,6 +72,15 @@ class Windows(NamedTuple):
         return ((places >= -margin) & (places < self.size + margin)).sum(0)
 
 
+def unseen(windows: Any, axis: int, ndim: int) -> list[np.ndarray | None]:
+    """Return, for each element of a window, in which windows all elements before it are padding; None: in none."""
+    places = windows.places()
+    shape = [-1 if i == axis else 1 for i in range(ndim)]
+    # Padding behind the input comes last: what matters is the padding before it.
+    rows = [np.asarray((places[:number] < 0).all(0)).reshape(shape) for number in range(windows.kernel)]
+    return [row if number and row.any() else None for number, row in enumerate(rows)]
+
+
 def output_length(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
     """Return ⌊(size + 2·padding - dilation·(kernel - 1) - 1) / stride⌋ + 1, with ⌈…⌉ if `ceil_mode`."""
     span = size + 2 * padding - dilation * (kernel - 1) - 1
