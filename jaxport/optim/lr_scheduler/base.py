@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .double import Double, as_double, in_double
+from .double import as_double, in_double
 
-Groups = dict[str, jax.Array]
+Groups = dict[str, Any]
 Own = dict[str, Any]
 
 
@@ -25,7 +25,7 @@ class LRState(NamedTuple):
         scheduler: the scheduler's own attributes (``last_epoch``, ``_step_count``, ``base_lrs``, …).
     """
 
-    groups: dict[str, Double]
+    groups: dict[str, Any]
     scheduler: dict[str, Any]
 
     @property
@@ -95,8 +95,9 @@ class Now(NamedTuple):
 class LRScheduler:
     """Base class: a schedule in PyTorch's names as an immutable object with pure functions.
 
-    ``state = scheduler.init(lr)`` takes the step that PyTorch takes in the constructor, ``state = scheduler.step(state)``
-    one more; ``state.lr`` is an array with one rate for each group. Both run inside ``jax.jit`` and ``lax.scan``.
+    ``state = scheduler.init(lr)`` takes the step that PyTorch takes in the constructor, and
+    ``state = scheduler.step(state)`` one more; ``state.lr`` is an array with one rate for each group. Both run
+    inside ``jax.jit`` and ``lax.scan``.
 
     A schedule of your own defines `get_lr`, and `get_closed_form_lr` if there is one.
 

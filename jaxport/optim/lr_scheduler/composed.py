@@ -14,7 +14,7 @@ from .plateau import ReduceLROnPlateau
 
 
 class _Composed(LRScheduler):
-    """What both share: the schedulers, made one after the other as in PyTorch, so that each starts from the one before."""
+    """What both share: the schedulers, made one after the other; each starts from the rates of the one before."""
 
     schedulers: Sequence[LRScheduler]
 
@@ -120,8 +120,8 @@ class SequentialLR(_Composed):
         for index, scheduler in enumerate(self.schedulers):
             if index and isinstance(scheduler, _Composed):
                 raise ValueError(
-                    f"SequentialLR: schedulers[{index}] must not be a {type(scheduler).__name__}, which cannot begin at "
-                    "a milestone; put its parts here"
+                    f"SequentialLR: schedulers[{index}] must not be a {type(scheduler).__name__}, which cannot begin "
+                    "at a milestone; put its parts here"
                 )
 
     def _create(self, groups: Groups) -> tuple[Groups, Own]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from .base import Groups, LRScheduler, LRState, Now, Own
@@ -106,7 +107,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """
         if epoch is None:
             return super().step(state, metric)
-        if not isinstance(epoch, jax.core.Tracer) and epoch < 0:
+        if not isinstance(epoch, Tracer) and epoch < 0:
             raise ValueError(f"CosineAnnealingWarmRestarts: epoch must be >= 0, got {epoch}")
 
         def jump(state: LRState) -> LRState:

@@ -100,7 +100,7 @@ class ConstantLR(LRScheduler):
     Raises:
         ValueError: `factor` outside [0, 1].
 
-    Differs from PyTorch: with factor 0, PyTorch divides by zero at epoch `total_iters`; here the rate is NaN from there.
+    Differs from PyTorch: with factor 0, PyTorch fails at epoch `total_iters`; here the rate is NaN from there on.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ConstantLR.html
     """

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from .base import Groups, LRScheduler, Now, Own, annealed, per_group
 from .double import divide
@@ -131,5 +132,5 @@ class OneCycleLR(LRScheduler):
 
     def _check(self, own: Own) -> None:
         epoch = own["last_epoch"]
-        if not isinstance(epoch, jax.core.Tracer) and (epoch > self._steps).any():
+        if not isinstance(epoch, Tracer) and (epoch > self._steps).any():
             raise ValueError(f"OneCycleLR: step {epoch} is beyond the schedule's {self._steps} steps")

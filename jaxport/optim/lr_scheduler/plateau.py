@@ -32,7 +32,7 @@ class ReduceLROnPlateau(LRScheduler):
         eps: a reduction that is not larger than this is not made.
 
     Raises:
-        ValueError: `factor` ≥ 1, an unknown mode, a list of another length than there are groups; a step without metric.
+        ValueError: `factor` ≥ 1, an unknown mode, a list of another length than there are groups; no metric.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html
     """
