@@ -1,4 +1,4 @@
-"""``torch.nn.utils``: clipping, normalised weights, parametrisations, vectors of parameters, fused layers, sequences."""
+"""``torch.nn.utils``: clipping, normalised weights, parametrisations, vectors, fused layers, sequences."""
 
 from . import parametrizations as parametrizations
 from . import parametrize as parametrize

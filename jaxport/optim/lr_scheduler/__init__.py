@@ -18,3 +18,7 @@ from .functions import LambdaLR as LambdaLR
 from .functions import MultiplicativeLR as MultiplicativeLR
 from .one_cycle import OneCycleLR as OneCycleLR
 from .plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from .schedule import as_schedule as as_schedule
+from .transfer import load_state_dict as load_state_dict
+from .transfer import param_groups as param_groups
+from .transfer import state_dict as state_dict

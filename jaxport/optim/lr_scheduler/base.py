@@ -180,6 +180,13 @@ class LRScheduler:
     def _undo(self, own: Own) -> Own:
         return {**own, "last_epoch": own["last_epoch"] - 1}
 
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        """Return the rates as a function of the epoch alone."""
+        closed = self.get_closed_form_lr(epoch, own["base_lrs"])
+        if closed is None:
+            raise TypeError(f"{type(self).__name__} is no function of the step alone; give as_schedule(…, total=steps)")
+        return closed
+
     def _now(self, groups: Groups, own: Own, initial: bool) -> Now:
         return Now(as_double(own["last_epoch"]), groups["lr"], own["base_lrs"], initial, groups, own)
 

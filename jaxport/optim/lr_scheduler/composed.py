@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -75,6 +76,9 @@ class ChainedScheduler(_Composed):
         groups, owns = self._create_all(groups)
         return groups, {"_schedulers": owns}
 
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        raise TypeError("ChainedScheduler is no function of the step alone; give as_schedule(…, total=steps)")
+
     def _step(self, groups: Groups, own: Own, initial: bool = False) -> tuple[Groups, Own]:
         owns = []
         for scheduler, child in zip(self.schedulers, own["_schedulers"], strict=True):
@@ -123,6 +127,12 @@ class SequentialLR(_Composed):
                     f"SequentialLR: schedulers[{index}] must not be a {type(scheduler).__name__}, which cannot begin "
                     "at a milestone; put its parts here"
                 )
+
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        lr = self.schedulers[0]._at(groups, own["_schedulers"][0], epoch)
+        for scheduler, child, start in zip(self.schedulers[1:], own["_schedulers"][1:], self.milestones, strict=True):
+            lr = jnp.where(epoch >= start, scheduler._at(groups, child, epoch - start), lr)
+        return lr
 
     def _create(self, groups: Groups) -> tuple[Groups, Own]:
         groups, owns = self._create_all(groups)

@@ -132,6 +132,16 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         own = {**own, **{key: jnp.where(own["last_epoch"] < 0, begin[key], later[key]) for key in later}}
         return self._move(self._now(groups, own, initial)), own
 
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        starts, period = [0], self.T_0  # of the cycles: a handful, unless all are alike
+        while self.T_mult > 1 and starts[-1] + period < 2**31:
+            starts, period = [*starts, starts[-1] + period], period * self.T_mult
+        passed = jnp.asarray(starts, epoch.dtype)
+        restarts = jnp.searchsorted(passed, epoch, side="right") - 1
+        since = jnp.mod(epoch, self.T_0) if self.T_mult == 1 else epoch - passed[restarts]
+        cycle = {"T_cur": since, "T_i": self.T_0 * float(self.T_mult) ** restarts.astype(epoch.dtype)}
+        return self.get_lr(Now(epoch, groups["lr"], own["base_lrs"], False, groups, {**own, **cycle}))
+
     def _position(self, epoch: jax.Array) -> dict[str, Any]:
         """Return last_epoch, T_cur and Tᵢ at an epoch that need not be whole."""
         first, growth = as_double(self.T_0), float(self.T_mult)
@@ -139,7 +149,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             since, period = jnp.mod(epoch, first), first
         else:
             # T₀ (1 + m + … + mⁿ⁻¹) ≤ t, solved for the number n of restarts
-            passed = jnp.log(epoch / first * (growth - 1) + 1) / jnp.log(as_double(growth))
+            passed = divide(jnp.log(divide(epoch, first) * (growth - 1) + 1), math.log(growth))
             period_growth = growth ** jnp.floor(passed)
             since = epoch - divide(first * (period_growth - 1), growth - 1)
             period = first * period_growth

@@ -95,6 +95,9 @@ class CyclicLR(LRScheduler):
         height, scale = self._height(now.epoch)
         return now.base_lrs + (self._bounds(now.groups, "max_lr") - now.base_lrs) * height * scale
 
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        return self.get_lr(Now(epoch, groups["lr"], own["base_lrs"], False, groups, own))
+
     def _move(self, now: Now) -> Groups:
         groups = super()._move(now)
         if not self.cycle_momentum:

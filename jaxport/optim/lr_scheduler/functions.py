@@ -97,6 +97,9 @@ class LambdaLR(_FunctionLR):
         """Return the rates at ``now.epoch``."""
         return now.base_lrs * self._factors(now.epoch)
 
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        return self.get_lr(Now(epoch, groups["lr"], own["base_lrs"], False, groups, own))
+
 
 @dataclass(frozen=True)
 class MultiplicativeLR(_FunctionLR):

@@ -126,6 +126,9 @@ class OneCycleLR(LRScheduler):
         """Return the rates at ``now.epoch``."""
         return self._anneal(now, "lr")
 
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        return self.get_lr(Now(epoch, groups["lr"], own["base_lrs"], False, groups, own))
+
     def _move(self, now: Now) -> Groups:
         groups = super()._move(now)
         return {**groups, "momentum": self._anneal(now, "momentum")} if self.cycle_momentum else groups

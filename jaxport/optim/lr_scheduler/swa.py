@@ -53,6 +53,10 @@ class SWALR(LRScheduler):
         t = jnp.clip(divide(step, max(1, self.anneal_epochs)), 0.0, 1.0)
         return (1 - jnp.cos(math.pi * t)) / 2 if self.anneal_strategy == "cos" else t
 
+    def _at(self, groups: Groups, own: Own, epoch: jax.Array) -> jax.Array:
+        alpha = self._alpha(jnp.maximum(1.0, epoch) if self.anneal_epochs == 0 else epoch)
+        return groups["swa_lr"] * alpha + own["base_lrs"] * (1 - alpha)
+
     def get_lr(self, now: Now) -> jax.Array:
         """Return the rates at ``now.epoch``."""
         target, step = now.groups["swa_lr"], as_double(now.own["_step_count"] - 1)
