@@ -38,3 +38,12 @@ HALF_FLOOR = {"bfloat16": 2.0**-5, "float16": 2.0**-8}
 What is proved there is the dtype; PyTorch computes some layers (an LSTM, say) in float32 inside and rounds once, where
 ours rounds at every step.
 """
+
+SCHEDULE_RTOL = 1e-14
+"""Rates and momenta of a schedule in float64, over the largest of the run: 200 steps, each rounded as PyTorch's."""
+
+SCHEDULE_FLOAT32_RTOL = 2.0**-23
+"""The same in float32, of each number: two roundings, of the rate that the schedule starts from and of the result."""
+
+SCHEDULE_FLOAT32_FLOOR = 1e-12
+"""What is added to that limit, over the largest of the run: 200 roundings of a pair of float32 numbers (2^-48 each)."""
