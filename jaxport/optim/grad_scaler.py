@@ -73,7 +73,8 @@ class GradScaler:
 
     def init(self) -> GradScalerState:
         """Return the first state."""
-        return GradScalerState(jnp.asarray(self.init_scale, jnp.float32), jnp.zeros((), jnp.int32))
+        scale = self.init_scale if self.enabled else 1.0
+        return GradScalerState(jnp.asarray(scale, jnp.float32), jnp.zeros((), jnp.int32))
 
     def scale(self, state: GradScalerState, outputs: Any) -> Any:
         """Return a loss, or a tree of them, times the scale; half precision becomes float32, which can hold it."""
@@ -81,7 +82,7 @@ class GradScaler:
             return outputs
 
         def times(x: jax.Array) -> jax.Array:
-            dtype = jnp.promote_types(x.dtype, jnp.float32) if jnp.ndim(x) == 0 else x.dtype
+            dtype = jnp.float32 if jnp.ndim(x) == 0 and x.dtype.itemsize < 4 else x.dtype
             return x.astype(dtype) * state.scale.astype(dtype)
 
         return jax.tree.map(times, outputs)
@@ -99,8 +100,13 @@ class GradScaler:
                 "GradScaler: grads must not be float16; keep parameters in float32 and cast them to compute"
             )
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)]
-        inverse = 1.0 / state.scale
-        return jax.tree.map(lambda g: g * inverse.astype(g.dtype), grads), ~jnp.stack(finite).all()
+
+        def divided(g: jax.Array) -> jax.Array:
+            # PyTorch multiplies by the rounded inverse. From 2^127 on that is a subnormal number, which XLA takes for 0.
+            scale = state.scale.astype(g.dtype)
+            return jnp.where(state.scale < 2.0**126, g * (1.0 / state.scale).astype(g.dtype), g / scale)
+
+        return jax.tree.map(divided, grads), ~jnp.stack(finite).all()
 
     def update(
         self, state: GradScalerState, found_inf: jax.Array, new_scale: ArrayLike | None = None
