@@ -102,7 +102,7 @@ class GradScaler:
         finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(grads)]
 
         def divided(g: jax.Array) -> jax.Array:
-            # PyTorch multiplies by the rounded inverse. From 2^127 on that is a subnormal number, which XLA takes for 0.
+            # PyTorch multiplies by the rounded inverse. From 2^127 on that is subnormal, which XLA takes for 0.
             scale = state.scale.astype(g.dtype)
             return jnp.where(state.scale < 2.0**126, g * (1.0 / state.scale).astype(g.dtype), g / scale)
 

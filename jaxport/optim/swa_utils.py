@@ -74,8 +74,17 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAvgFn:
 
 
 def get_swa_multi_avg_fn() -> MultiAvgFn:
-    """Return the plain average of a list of arrays; see `get_swa_avg_fn`."""
-    return _for_each(get_swa_avg_fn())
+    """Return the plain average of a list of arrays; see `get_swa_avg_fn`.
+
+    As in PyTorch the weight 1 / (n + 1) is a float32 number, for float64 arrays too.
+    """
+
+    def swa_update(averaged_param: jax.Array, current_param: jax.Array, num_averaged: jax.Array) -> jax.Array:
+        average, current = _inexact(averaged_param), _inexact(current_param)
+        weight = 1.0 / (num_averaged + 1).astype(jnp.float32)
+        return average + weight.astype(average.dtype) * (current - average)
+
+    return _for_each(swa_update)
 
 
 def update_average(

@@ -108,6 +108,12 @@ class OneCycleLR(LRScheduler):
             high = per_group("OneCycleLR", "max_momentum", self.max_momentum, count)
             low = per_group("OneCycleLR", "base_momentum", self.base_momentum, count)
             groups = {**groups, "momentum": high, "max_momentum": high, "base_momentum": low}
+        wanted = ["max_lr", "min_lr", *(["momentum", "max_momentum", "base_momentum"] if self.cycle_momentum else [])]
+        if missing := [name for name in wanted if name not in groups]:
+            raise KeyError(
+                f"OneCycleLR: last_epoch={self.last_epoch} goes on with a schedule and needs {', '.join(missing)}: "
+                f"init(lr, initial_lr=…, {missing[0]}=…)"
+            )
         return super()._create(groups)
 
     def _anneal(self, now: Now, kind: Literal["lr", "momentum"]) -> jax.Array:
