@@ -38,3 +38,9 @@ HALF_FLOOR = {"bfloat16": 2.0**-5, "float16": 2.0**-8}
 What is proved there is the dtype; PyTorch computes some layers (an LSTM, say) in float32 inside and rounds once, where
 ours rounds at every step.
 """
+
+OPTIMIZER_RTOL = 1e-12
+"""Parameters and optimiser state after each of 20 steps on the same gradients, in float64."""
+
+LBFGS_RTOL = 1e-9
+"""The same for LBFGS, which takes up to 400 iterations on gradients of its own and amplifies rounding."""
