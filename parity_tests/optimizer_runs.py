@@ -74,7 +74,7 @@ class TorchRun:
     """PyTorch's optimiser on leaves by name."""
 
     def __init__(self, kind: str, options: dict[str, Any], params: Arrays, dtype: Any) -> None:
-        self.kind = kind
+        self.kind, self.steps = kind, 0
         self.leaves = {key: torch.nn.Parameter(torch.tensor(value, dtype=dtype)) for key, value in params.items()}
         self.optimizer = getattr(torch.optim, kind)(list(self.leaves.values()), **options)
 
@@ -83,11 +83,13 @@ class TorchRun:
             grad = torch.tensor(grads[key], dtype=leaf.dtype)
             leaf.grad = grad.to_sparse(1) if self.kind == "SparseAdam" else grad
         self.optimizer.step()
+        self.steps += 1
         return self.row()
 
     def row(self) -> Arrays:
         row = {f"params/{key}": leaf.detach().numpy().copy() for key, leaf in self.leaves.items()}
         for key, leaf in self.leaves.items():
+            row[f"step/{key}"] = np.asarray(self.steps)  # SGD and Muon count none
             for name, value in self.optimizer.state[leaf].items():
                 if value is not None:
                     row[f"{name}/{key}"] = np.asarray(int(value)) if name == "step" else value.numpy().copy()

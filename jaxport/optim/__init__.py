@@ -14,6 +14,8 @@ from .adamax import AdamaxState as AdamaxState
 from .asgd import ASGD as ASGD
 from .asgd import ASGDState as ASGDState
 from .base import Optimizer as Optimizer
+from .groups import GroupsState as GroupsState
+from .groups import groups as groups
 from .hyper import Momentum as Momentum
 from .hyper import get_lr as get_lr
 from .hyper import get_momentum as get_momentum
@@ -36,3 +38,5 @@ from .sgd import SGD as SGD
 from .sgd import SGDState as SGDState
 from .sparse_adam import SparseAdam as SparseAdam
 from .sparse_adam import SparseAdamState as SparseAdamState
+from .transfer import from_torch as from_torch
+from .transfer_back import to_torch_state_dict as to_torch_state_dict
