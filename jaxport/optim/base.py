@@ -12,6 +12,7 @@ import optax
 
 from .arguments import Rate
 from .hyper import Constant, Momentum
+from .names import leaf_names
 
 _HALF = (jnp.bfloat16, jnp.float16)
 
@@ -24,10 +25,14 @@ class Optimizer(optax.GradientTransformationExtraArgs):
     Attributes:
         kind: name of the class in torch.optim.
         options: its arguments by name.
+        groups: the optimisers of its parameter groups; only itself where there are none.
+        members: parameters → the names of each group's parameters.
     """
 
     kind: str
     options: dict[str, Any]
+    groups: tuple[Optimizer, ...]
+    members: Callable[[Any], list[list[str]]]
 
     def __repr__(self) -> str:
         """Return the call that made it."""
@@ -37,7 +42,8 @@ class Optimizer(optax.GradientTransformationExtraArgs):
 def optimizer(kind: str, options: dict[str, Any], init: Callable[..., Any], update: Callable[..., Any]) -> Optimizer:
     """Return the transformation of one of PyTorch's optimisers."""
     made = Optimizer(init, update)
-    made.kind, made.options = kind, options
+    made.kind, made.options, made.groups = kind, options, (made,)
+    made.members = lambda params: [leaf_names(params)]
     return made
 
 

@@ -39,6 +39,12 @@ What is proved there is the dtype; PyTorch computes some layers (an LSTM, say) i
 ours rounds at every step.
 """
 
+OPTIMIZER_RTOL = 1e-12
+"""Parameters and optimiser state after each of 20 steps on the same gradients, in float64."""
+
+LBFGS_RTOL = 1e-9
+"""The same for LBFGS, which takes up to 400 iterations on gradients of its own and amplifies rounding."""
+
 SCHEDULE_RTOL = 1e-14
 """Rates and momenta of a schedule in float64, over the largest of the run: 200 steps, each rounded as PyTorch's."""
 
