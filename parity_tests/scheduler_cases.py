@@ -30,7 +30,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "ConstantLR": {"factor": [1 / 3, 0.25, 1.0], "total_iters": [0, 1, 5, 40, 300]},
     "LinearLR": {"start_factor": [1 / 3, 0.01, 1.0], "end_factor": [1.0, 0.5, 0.0], "total_iters": [1, 5, 150, 300]},
     "PolynomialLR": {"total_iters": [1, 5, 150, 300], "power": [1.0, 0.5, 2.0, 3.7]},
-    "CosineAnnealingLR": {"T_max": [1, 2, 3, 7, 10, 49, 100, 300], "eta_min": [0.0, 0.01, 0.2]},
+    "CosineAnnealingLR": {"T_max": [1, 2, 3, 7, 10, 49, 100, 117, 300], "eta_min": [0.0, 0.01, 0.2]},
     "CosineAnnealingWarmRestarts": {"T_0": [1, 3, 10, 49, 300], "T_mult": [1, 2, 3], "eta_min": [0.0, 0.01]},
     "CyclicLR": {
         "base_lr": [0.01, [0.3, 0.02, 0.1]],

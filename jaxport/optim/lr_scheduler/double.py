@@ -56,6 +56,7 @@ def in_double(function: Callable[..., Any], *args: Any) -> Any:
 def divide(numerator: ArrayLike, denominator: float | jax.Array) -> jax.Array:
     """Return the correctly rounded quotient, which XLA replaces by a product if the denominator is a constant.
 
-    One rounding more turns floor(49 / 49) into 0, and in the recursive cosine it grows with T_max².
+    One rounding more makes 147 / 49 less than 3, which a floor turns into 2, and in the recursive cosine it grows to
+    2e-13.
     """
     return as_double(numerator) / lax.optimization_barrier(as_double(denominator))
