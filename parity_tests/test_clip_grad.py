@@ -15,7 +15,7 @@ from scheduler_runs import fail_on
 
 from jaxport import nn, optim
 from jaxport.nn.utils import clip_grad
-from jaxport.optim.accumulate import accumulate
+from jaxport.optim.accumulation import accumulate
 from jaxport.optim.clip import clip_grad_norm
 
 torch = pytest.importorskip("torch")

@@ -12,7 +12,7 @@ from scheduler_cases import COMPOSED
 from scheduler_runs import Spec, build_jax, build_torch, fail_on
 
 from jaxport import optim
-from jaxport.optim.scheduled import scheduled
+from jaxport.optim.scheduling import scheduled
 
 torch = pytest.importorskip("torch")
 
@@ -95,7 +95,7 @@ def test_a_schedule_one_update_late_is_found(monkeypatch):
 
 
 def test_a_momentum_that_stays_is_found(monkeypatch):
-    from jaxport.optim import scheduled as module
+    from jaxport.optim import scheduling as module
 
     monkeypatch.setattr(module, "set_momentum", lambda state, values: optim.track_momentum(state))
     assert training_findings(ROWS[2])

@@ -12,10 +12,10 @@ from jaxport import optim
 from jaxport.errors import WeightsError
 from jaxport.optim import lr_scheduler as schedulers
 from jaxport.optim import swa_utils
-from jaxport.optim.accumulate import accumulate
+from jaxport.optim.accumulation import accumulate
 from jaxport.optim.clip import clip_grad_norm
 from jaxport.optim.lr_scheduler import LRScheduler
-from jaxport.optim.scheduled import scheduled
+from jaxport.optim.scheduling import scheduled
 
 pytestmark = pytest.mark.usefixtures("strict_jax")
 

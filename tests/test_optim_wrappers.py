@@ -14,7 +14,7 @@ from jaxport import nn, optim
 from jaxport.interop import state_dict
 from jaxport.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from jaxport.optim import swa_utils
-from jaxport.optim.accumulate import accumulate
+from jaxport.optim.accumulation import accumulate
 from jaxport.optim.clip import clip_grad_norm, clip_grad_value
 from jaxport.optim.grad_scaler import GradScaler, scaled
 
