@@ -39,12 +39,19 @@ def build_jax(spec: Spec) -> Any:
 
 
 def build_torch(spec: Spec, optimizer: Any) -> Any:
+    with warnings.catch_warnings():
+        # A SequentialLR steps what is inside its first scheduler before the optimiser ever was, and says so.
+        warnings.simplefilter("ignore", UserWarning)
+        return _build_torch(spec, optimizer)
+
+
+def _build_torch(spec: Spec, optimizer: Any) -> Any:
     name, options = spec
     kind = find((torch.optim.lr_scheduler, torch.optim.swa_utils), name)
     options = {key: value for key, value in options.items() if key != "total"}
     if "schedulers" not in options:
         return kind(optimizer, **copy.deepcopy(options))
-    parts = [build_torch(part, optimizer) for part in options["schedulers"]]
+    parts = [_build_torch(part, optimizer) for part in options["schedulers"]]
     rest = {key: value for key, value in options.items() if key != "schedulers"}
     return kind(optimizer=optimizer, schedulers=parts, **rest)
 
@@ -69,10 +76,7 @@ def torch_run(
 ) -> Run:
     """Return rates and momenta after the constructor and after each step; `changes` multiplies rates before a step."""
     optimizer = torch_optimizer(lrs, kind)
-    with warnings.catch_warnings():
-        # A SequentialLR steps what is inside its first scheduler before the optimiser ever was, and says so.
-        warnings.simplefilter("ignore", UserWarning)
-        scheduler = build_torch(spec, optimizer)
+    scheduler = build_torch(spec, optimizer)
     rows = [read_groups(optimizer)]
     for step in range(steps):
         optimizer.step()

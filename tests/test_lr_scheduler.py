@@ -1,5 +1,6 @@
 """Schedules inside compiled loops: values by hand, no new compilation, both precisions, around an optimiser."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -174,6 +175,18 @@ def test_a_rate_that_was_set_counts():
     for wanted in (4.0, 2.0):
         _, state = optimizer.update(params, state, params)
         assert float(optim.get_lr(state)[0]) == wanted
+
+
+def test_parameter_groups_have_their_own_rates():
+    inner = optim.groups([{"params": "w"}, {"params": ..., "lr": 0.5}], partial(optim.SGD, lr=1.0))
+    optimizer = scheduled(inner, schedulers.LambdaLR([lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch]))
+    params = {"w": jnp.zeros(2), "b": jnp.zeros(())}
+    state = optimizer.init(params)
+    for first, second in ((1.0, 0.5), (0.5, 1.0), (0.25, 1.5)):
+        assert [float(rate) for rate in optim.get_lr(state)] == [first, second]
+        updates, state = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+        assert updates["w"].tolist() == [-first, -first]
+        assert float(updates["b"]) == -second
 
 
 def test_plateau_inside_the_step():
