@@ -18,6 +18,7 @@ from scheduler_runs import (
     build_torch,
     fail_on,
     find,
+    run_findings,
     schedule_findings,
     torch_optimizer,
 )
@@ -28,20 +29,27 @@ torch = pytest.importorskip("torch")
 THEIRS = torch.optim.lr_scheduler
 
 
-@both_dtypes
 @pytest.mark.parametrize("spec", SCHEDULES, ids=map(name_of, SCHEDULES))
-def test_same_rates(spec, dtype):
-    fail_on(schedule_findings(spec, dtype))
+def test_same_rates(spec):
+    fail_on(schedule_findings(spec))
 
 
-@both_dtypes
 @pytest.mark.parametrize("name", COMPOSED)
-def test_same_rates_composed(name, dtype):
-    fail_on(schedule_findings(COMPOSED[name], dtype))
+def test_same_rates_composed(name):
+    fail_on(schedule_findings(COMPOSED[name]))
+
+
+# The arithmetic is the same in both precisions: some of each. scheduler_report.py runs all.
+SINGLE = SCHEDULES[::3] + list(COMPOSED.values())[::3]
+
+
+@pytest.mark.parametrize("spec", SINGLE, ids=range(len(SINGLE)))
+def test_same_rates_in_float32(spec):
+    fail_on(schedule_findings(spec, "float32"))
 
 
 # A power of two, so that the change itself is not rounded.
-CHANGED = [spec for spec in SCHEDULES if spec[0] not in ("CyclicLR", "OneCycleLR")][::3] + list(COMPOSED.values())[::4]
+CHANGED = [spec for spec in SCHEDULES if spec[0] not in ("CyclicLR", "OneCycleLR")][::4] + list(COMPOSED.values())[::8]
 
 
 @pytest.mark.parametrize("spec", CHANGED, ids=range(len(CHANGED)))
@@ -173,22 +181,20 @@ def test_warm_restarts_step_to_an_epoch(options):
     with jax.enable_x64(True):
         ours = lr_scheduler.CosineAnnealingWarmRestarts(**options)
         state, jump = ours.init(0.1), jax.jit(lambda state, epoch: ours.step(state, epoch=epoch))
-        for epoch in [*np.arange(0.0, 40.0, 0.375), 111.0, 1111.0, 7.0, 0.5]:
-            theirs.step(epoch)
-            state = jump(state, jnp.asarray(epoch))
-            assert float(state.lr[0]) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-13, abs=1e-16)
-            assert int(state.last_epoch) == theirs.last_epoch
-        for _ in range(30):
+        found, wanted = [], []
+        for epoch in [*np.arange(0.0, 40.0, 0.375), 111.0, 1111.0, 7.0, 0.5, *[None] * 30]:
             optimizer.step()
-            theirs.step()
-            state = ours.step(state)
-            assert float(state.lr[0]) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-13, abs=1e-16)
+            theirs.step(epoch)
+            state = ours.step(state) if epoch is None else jump(state, jnp.asarray(epoch))
+            found.append([*state.lr, state.last_epoch])
+            wanted.append([optimizer.param_groups[0]["lr"], theirs.last_epoch])
+    fail_on(run_findings({"lr": np.array(found, np.float64)}, {"lr": np.array(wanted)}, "float64"))
 
 
 # ------------------------------------------------------------------------------------------------ going on, transfer
 
 
-RESUMED = [spec for spec in SCHEDULES if spec[0] not in ("OneCycleLR", "CyclicLR")][::4]
+RESUMED = [spec for spec in SCHEDULES if spec[0] not in ("OneCycleLR", "CyclicLR")][::6]
 
 
 @pytest.mark.parametrize("spec", RESUMED, ids=map(name_of, RESUMED))
@@ -202,16 +208,19 @@ def test_last_epoch(spec):
     with jax.enable_x64(True):
         ours = build_jax(spec)
         state, step = ours.init([0.05, 0.02, 0.3], initial_lr=list(LRS)), jax.jit(ours.step)
+        found, wanted = [], []
         for _ in range(60):
-            np.testing.assert_allclose(state.lr, [g["lr"] for g in optimizer.param_groups], rtol=1e-13)
+            found.append(np.asarray(state.lr))
+            wanted.append([group["lr"] for group in optimizer.param_groups])
             optimizer.step()
             theirs.step()
             state = step(state)
+    fail_on(run_findings({"lr": np.stack(found)}, {"lr": np.array(wanted)}, "float64"))
 
 
 TRANSFERRED = (
-    SCHEDULES[::5]
-    + list(COMPOSED.values())[::3]
+    SCHEDULES[::9]
+    + list(COMPOSED.values())[::5]
     + [("ReduceLROnPlateau", {"patience": 2, "cooldown": 3, "factor": 0.5})]
 )
 
@@ -254,7 +263,7 @@ def test_transfer_in_the_middle(spec, to):
         for number in range(57, 120):
             state = step(state, *map(jnp.asarray, arguments(number)))
             found.append(np.asarray(state.lr).tolist())
-    np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-17)
+    fail_on(run_findings({"lr": np.array(found)}, {"lr": np.array(wanted)}, "float64"))
 
 
 def _extra(state: Any) -> dict[str, Any]:
@@ -337,7 +346,6 @@ BAD: list[tuple[Spec, str]] = [
     (("SWALR", {"swa_lr": [0.1]}), "swa_lr must be one value"),
     (("StepLR", {"step_size": 3, "last_epoch": 4}), "needs the rates that it started from"),
     (("CosineAnnealingLR", {"T_max": 0}), "T_max must not be 0"),
-    (("PolynomialLR", {"total_iters": 0}), "total_iters must not be 0"),
     (("StepLR", {"step_size": 0}), "step_size must be > 0"),
 ]
 

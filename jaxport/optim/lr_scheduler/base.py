@@ -63,9 +63,9 @@ def per_group(owner: str, name: str, numbers: Any, count: int) -> jax.Array:
         ValueError: another number of them.
     """
     if isinstance(numbers, (list, tuple)):
-        numbers = jnp.stack([as_double(number) for number in numbers])
-    numbers = jnp.atleast_1d(as_double(numbers))
-    if numbers.shape not in ((1,), (count,)):
+        numbers = jnp.stack([as_double(number) for number in numbers]) if numbers else jnp.zeros((0,))
+    numbers = as_double(numbers)
+    if numbers.shape not in ((), (count,)):
         raise ValueError(
             f"{owner}: {name} must be one value, or one for each of the {count} groups, got shape {numbers.shape}"
         )

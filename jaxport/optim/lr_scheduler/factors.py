@@ -201,19 +201,12 @@ class PolynomialLR(LRScheduler):
         power: of the polynomial.
         last_epoch: where to go on; -1 begins.
 
-    Raises:
-        ValueError: `total_iters` is 0.
-
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.PolynomialLR.html
     """
 
     total_iters: int = 5
     power: float = 1.0
     last_epoch: int = -1
-
-    def __post_init__(self) -> None:
-        if self.total_iters == 0:
-            raise ValueError("PolynomialLR: total_iters must not be 0")
 
     def get_lr(self, now: Now) -> jax.Array:
         """Return the rates at ``now.epoch``."""
