@@ -82,25 +82,27 @@ def load_state_dict(
         WeightsError: lists all entries that are missing.
     """
     groups = [_with_momentum(group) for group in param_groups]
-    missing = [] if groups and all("lr" in group for group in groups) else ["param_groups/lr"]
-    if missing:
-        raise WeightsError(f"the state does not fit {type(scheduler).__name__}: missing: {', '.join(missing)}")
-    fields = {name: [group[name] for group in groups] for name in _FIELDS if all(name in group for group in groups)}
-    lr = [group["lr"] for group in groups]
-    template = scheduler.init([float(rate) for rate in lr], **{"initial_lr": [float(rate) for rate in lr], **fields})
-    missing += [f"param_groups/{name}" for name in template.groups if any(name not in group for group in groups)]
-    missing += _missing(template.scheduler, state_dict, "")
-    # A scheduler without a base rate of its own (ReduceLROnPlateau) leaves none in the optimiser.
-    missing = [name for name in missing if name != "param_groups/initial_lr"]
-    if missing:
-        raise WeightsError(f"the state does not fit {type(scheduler).__name__}: missing: {', '.join(missing)}")
+    if not groups or any("lr" not in group for group in groups):
+        raise _misfit(scheduler, ["param_groups/lr"])
+    rates = [float(group["lr"]) for group in groups]
+    # A scheduler without a base rate of its own (ReduceLROnPlateau) leaves no initial_lr in the optimiser.
+    groups = [{"initial_lr": group["lr"], **group} for group in groups]
+    known = {name: [group[name] for group in groups] for name in _FIELDS if all(name in group for group in groups)}
+    template = scheduler.init(rates, **known)
+    missing = [f"param_groups/{name}" for name in template.groups if any(name not in group for group in groups)]
+    if missing := missing + _missing(template.scheduler, state_dict, ""):
+        raise _misfit(scheduler, missing)
 
     def fill() -> LRState:
-        read = {name: [group.get(name, group["lr"]) for group in groups] for name in template.groups}
+        read = {name: [group[name] for group in groups] for name in template.groups}
         exact = {name: jnp.asarray(np.asarray(column, np.float64)) for name, column in read.items()}
         return LRState(exact, _filled(template.scheduler, state_dict))
 
     return in_double(fill)
+
+
+def _misfit(scheduler: LRScheduler, missing: list[str]) -> WeightsError:
+    return WeightsError(f"the state does not fit {type(scheduler).__name__}: missing: {', '.join(missing)}")
 
 
 def _with_momentum(group: Mapping[str, Any]) -> dict[str, Any]:
