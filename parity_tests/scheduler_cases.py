@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cases import all_pairs, label
+import numpy as np
+from cases import all_pairs, generator, label
 from scheduler_runs import Spec
 
 
@@ -131,6 +132,30 @@ COMPOSED: dict[str, Spec] = {
     "two cycles of momentum": sequence(PARTS["cyclic"], PARTS["one cycle"], at=[40]),
     "a cycle after one cycle": chain(PARTS["one cycle"], PARTS["cyclic"]),
 }
+
+
+PLATEAU_GRID: dict[str, list[Any]] = {
+    "mode": ["min", "max"],
+    "factor": [0.1, 0.7],
+    "patience": [0, 3, 10],
+    "threshold": [1e-4, 0.05],
+    "threshold_mode": ["rel", "abs"],
+    "cooldown": [0, 4],
+    "min_lr": [0, 0.02, [0.05, 0.0, 1.0]],
+    "eps": [1e-8, 0.01],
+}
+
+
+def metrics(name: str) -> list[float]:
+    """Return a noisy descent that stalls now and then, with NaN and infinities among it, in float32 numbers."""
+    rng = generator(name)
+    falls = np.where(rng.random(200) < 0.5, rng.random(200), 0.0).cumsum()
+    values = 3.0 - 0.05 * falls + 0.05 * rng.standard_normal(200)
+    values[rng.random(200) < 0.02] = rng.choice([np.nan, np.inf, -0.5])
+    return values.astype(np.float32).astype(np.float64).tolist()
+
+
+PLATEAU = [{}, *all_pairs(PLATEAU_GRID, lambda row: True)]
 
 
 def name_of(spec: Spec) -> str:

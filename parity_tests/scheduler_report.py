@@ -8,8 +8,7 @@ from pathlib import Path
 
 import jax
 import scheduler_runs
-from scheduler_cases import COMPOSED, SCHEDULES
-from test_lr_scheduler import PLATEAU, metrics
+from scheduler_cases import COMPOSED, PLATEAU, SCHEDULES, metrics
 
 PAGE = Path(__file__).parents[1] / "docs" / "lr_scheduler.md"
 BEGIN, END = "<!-- scheduler report -->\n", "<!-- end of scheduler report -->"

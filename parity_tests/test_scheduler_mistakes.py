@@ -5,9 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import pytest
-from scheduler_cases import COSINE, EXPONENTIAL, WARM_UP, chain, sequence
+from scheduler_cases import COSINE, EXPONENTIAL, WARM_UP, chain, metrics, sequence
 from scheduler_runs import Spec, schedule_findings
-from test_lr_scheduler import metrics
 
 from jaxport.optim.lr_scheduler import base, composed, cosine, cyclic, double, factors, functions, one_cycle, plateau
 
