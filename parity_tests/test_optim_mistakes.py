@@ -6,25 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-from optimizer_runs import distance, first_params, jax_run, run_findings, torch_run
+from optimizer_runs import distance, first_params, jax_run, run_findings, torch_run, updates_of
 
 from jaxport import optim
 from jaxport.optim import adam, muon
 from jaxport.parity.tolerances import OPTIMIZER_RTOL
 
 torch = pytest.importorskip("torch")
-
-
-def updates_of(inner: Any, params: Any, grads: list[Any]) -> list[Any]:
-    """Return the parameters after each step of an optax transformation."""
-    with jax.enable_x64(True):
-        values: Any = {key: jnp.asarray(value) for key, value in params.items()}
-        state, rows = inner.init(values), []
-        for step in grads:
-            updates, state = inner.update({key: jnp.asarray(value) for key, value in step.items()}, state, values)
-            values = optax.apply_updates(values, updates)
-            rows.append(values)
-    return rows
 
 
 # Each of optax's transformations differs from PyTorch's optimiser of the same name, with its own best arguments.
