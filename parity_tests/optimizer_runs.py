@@ -147,6 +147,18 @@ def jax_run(
     return [{key: value[i] for key, value in rows.items()} for i in range(len(grads))]
 
 
+def updates_of(inner: Any, params: Any, grads: list[Any]) -> list[Any]:
+    """Return the parameters after each step of an optax transformation."""
+    with jax.enable_x64(True):
+        values: Any = {key: jnp.asarray(value) for key, value in params.items()}
+        state, rows = inner.init(values), []
+        for step in grads:
+            updates, state = inner.update({key: jnp.asarray(value) for key, value in step.items()}, state, values)
+            values = optax.apply_updates(values, updates)
+            rows.append(values)
+    return rows
+
+
 def jax_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return PyTorch's options with tensors as arrays."""
 

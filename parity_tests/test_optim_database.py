@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
-import optim_report
 import optimizer_lbfgs
 import pytest
+from cases import label
 from database import PINNED
 from optimizer_runs import jax_options, run_findings
 
@@ -42,11 +42,9 @@ def ids(rows: list[Row]) -> list[str]:
 
 def check(kind: str, options: dict[str, Any], dtype: str = "float64") -> None:
     if kind == "LBFGS":
-        lines, worst = optimizer_lbfgs.run_findings(options, dtype)
+        lines, _ = optimizer_lbfgs.run_findings(options, dtype)
     else:
-        lines, worst = run_findings(kind, options, dtype)
-    if dtype == "float64":
-        optim_report.count(kind, not lines, worst)
+        lines, _ = run_findings(kind, options, dtype)
     if lines:
         pytest.fail("\n".join(lines[:10]), pytrace=False)
 
@@ -54,6 +52,14 @@ def check(kind: str, options: dict[str, Any], dtype: str = "float64") -> None:
 def test_nothing_of_the_database_is_missing():
     assert len(OPTIMIZERS) == 15
     assert len(CPU) == 91
+    assert len(ERRORS) - len(MEANINGFUL) == 2
+
+
+# Steps of 1e-3 make gradients that differ in their last digits: 20 updates on end amplify them to 4e-4.
+@pytest.mark.parametrize("options", [row for kind, _, row in CPU if kind == "LBFGS" and "lr" not in row], ids=label)
+def test_lbfgs_free_running(options):
+    lines, _ = optimizer_lbfgs.free_findings(options)
+    assert lines == []
 
 
 @pytest.mark.parametrize(("kind", "desc", "options"), CPU, ids=ids(CPU))
@@ -136,16 +142,14 @@ def run_error(kind: str, row: Any) -> None:
 
 ERRORS = error_inputs()
 # A sparse parameter does not exist in JAX: there is nothing to refuse.
-SPARSE = "SparseAdam requires dense parameter tensors"
+MEANINGFUL = [(kind, row) for kind, row in ERRORS if row.error_regex != "SparseAdam requires dense parameter tensors"]
 
 
-@pytest.mark.parametrize(("kind", "row"), ERRORS, ids=[f"{k}-{r.optimizer_error_input.desc}" for k, r in ERRORS])
+@pytest.mark.parametrize(
+    ("kind", "row"), MEANINGFUL, ids=[f"{k}-{r.optimizer_error_input.desc}" for k, r in MEANINGFUL]
+)
 def test_must_raise(kind, row):
-    if row.error_regex == SPARSE:
-        optim_report.count_error(kind, meaningless=True)
-        pytest.skip("there are no sparse arrays here")
     with pytest.raises((ValueError, TypeError)) as caught:
         run_error(kind, row)
     message = str(caught.value)
     assert re.search(rf"^{kind}|param_groups|every parameter|LBFGS", message), message
-    optim_report.count_error(kind)

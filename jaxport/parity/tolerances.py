@@ -43,7 +43,12 @@ OPTIMIZER_RTOL = 1e-12
 """Parameters and optimiser state after each of 20 steps on the same gradients, in float64."""
 
 LBFGS_RTOL = 1e-9
-"""The same for LBFGS, which takes up to 400 iterations on gradients of its own and amplifies rounding."""
+"""The same for each update of LBFGS (up to 20 iterations on gradients of its own), from PyTorch's state before it.
+
+Added to it is what PyTorch itself shows: FLOAT32_FACTOR times its largest change over ROUNDING_DRAWS runs of the update
+whose parameters have their last bit changed at random. Measured with lr = 1e-3: the direction changes by 1.4e-8 in one
+of 20 updates (the history holds differences of nearly equal gradients), by 1e-12 or less in the others.
+"""
 
 SCHEDULE_RTOL = 1e-14
 """Rates and momenta of a schedule in float64, over the largest of the run: 200 steps, each rounded as PyTorch's."""
