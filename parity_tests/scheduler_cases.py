@@ -69,7 +69,6 @@ MORE: list[Spec] = [
     ("ConstantLR", {}),
     ("LinearLR", {}),
     ("PolynomialLR", {}),
-    ("PolynomialLR", {"total_iters": 0}),
     ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.1}),
     ("OneCycleLR", {"max_lr": 0.1, "epochs": 20, "steps_per_epoch": 11}),
     ("SWALR", {"swa_lr": 0.05}),

@@ -28,6 +28,10 @@ def test_same_rates_in_float32(spec):
     fail_on(schedule_findings(spec, "float32"))
 
 
+def test_a_polynomial_of_no_epochs():
+    fail_on(schedule_findings(("PolynomialLR", {"total_iters": 0})))
+
+
 # A power of two, so that the change itself is not rounded.
 CHANGED = [spec for spec in SCHEDULES if spec[0] not in ("CyclicLR", "OneCycleLR")][::4] + list(COMPOSED.values())[::8]
 
