@@ -95,8 +95,12 @@ class JaxSide:
     def snapshot(self) -> Snapshot:
         """Return the training state."""
         nnx.update(self.module, self.state.params, self.state.rest)
-        trees = {name: tree for name, tree in self.state.opt_state._asdict().items() if name not in ("lr", "step")}
-        tensors = {name: flatten(tree) for name, tree in trees.items() if tree is not None}
+        keys = flatten(self.state.params)
+        tensors = {
+            # PyTorch keeps a number of the optimiser (NAdam's mu_product, say) with each parameter.
+            name: {key: np.asarray(tree) for key in keys} if isinstance(tree, jax.Array) else flatten(tree)
+            for name, tree in _tensor_trees(self.state.opt_state).items()
+        }
         return Snapshot(int(self.state.step), state_dict(self.module), tensors)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -104,12 +108,20 @@ class JaxSide:
         load_state_dict(self.module, snapshot.params)
         state = engine.create_state(self.module, self.task.optimizer)
         trees = {
-            name: unflatten(tree, snapshot.optimizer[name])
-            for name, tree in state.opt_state._asdict().items()
-            if name in snapshot.optimizer and name not in ("lr", "step")
+            name: jnp.asarray(next(iter(snapshot.optimizer[name].values())), tree.dtype)
+            if isinstance(tree, jax.Array)
+            else unflatten(tree, snapshot.optimizer[name])
+            for name, tree in _tensor_trees(state.opt_state).items()
+            if name in snapshot.optimizer
         }
         step = jnp.asarray(snapshot.steps, state.step.dtype)
         self.state = state._replace(opt_state=state.opt_state._replace(step=step, **trees), step=step)
+
+
+def _tensor_trees(opt_state: Any) -> dict[str, Any]:
+    """Return what an optimiser keeps for the parameters, by PyTorch's name."""
+    own = ("lr", "step", "momentum")
+    return {name: tree for name, tree in opt_state._asdict().items() if name not in own and tree is not None}
 
 
 def _on_device(value: Any) -> Any:
