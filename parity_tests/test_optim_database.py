@@ -69,6 +69,22 @@ def test_nothing_of_the_database_is_missing():
     assert len(ERRORS) - len(MEANINGFUL) == 2
 
 
+# The database's problems accept the line search's first trial: these make it widen the bracket, and zoom in.
+WOLFE = {"line_search_fn": "strong_wolfe"}
+SEARCHES: list[dict[str, Any]] = [
+    WOLFE | {"lr": 0.01},
+    WOLFE | {"lr": 30.0},
+    WOLFE | {"lr": 3.0, "history_size": 3},
+    WOLFE | {"lr": 30.0, "max_iter": 5, "max_eval": 7},
+    {"lr": 0.5, "max_iter": 4, "max_eval": 5, "history_size": 2},
+]
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=label)
+def test_lbfgs_options(options):
+    check("LBFGS", options)
+
+
 # Steps of 1e-3 make gradients that differ in their last digits: 20 updates on end amplify them to 4e-4.
 @pytest.mark.parametrize("options", [row for kind, _, row in CPU if kind == "LBFGS" and "lr" not in row], ids=label)
 def test_lbfgs_free_running(options):
