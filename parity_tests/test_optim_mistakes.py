@@ -5,11 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import optimizer_lbfgs
 import pytest
 from optimizer_runs import distance, first_params, jax_run, run_findings, torch_run, updates_of
 
 from jaxport import optim
-from jaxport.optim import adam, muon
+from jaxport.optim import adam, lbfgs, line_search, muon
 from jaxport.parity.tolerances import OPTIMIZER_RTOL
 
 torch = pytest.importorskip("torch")
@@ -80,3 +81,26 @@ def test_a_missing_state_is_found():
     lines, _ = run_findings("RMSprop", {"centered": True}, make=lambda **_: optim.RMSprop())
     assert lines
     assert "PyTorch has" in lines[0]
+
+
+WOLFE = {"line_search_fn": "strong_wolfe"}
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "options"),
+    [
+        (line_search, "CURVATURE", 0.1, WOLFE),
+        (line_search, "ARMIJO", 0.3, WOLFE),
+        (lbfgs, "CURVATURE_LIMIT", 1e-2, {}),
+        (
+            lbfgs,
+            "strong_wolfe",
+            lambda evaluate, start, t, *_: (evaluate(t), jnp.ones((), jnp.int32)),
+            WOLFE | {"lr": 30.0},
+        ),
+    ],
+    ids=["flatter slope", "steeper fall", "pairs left out", "no line search"],
+)
+def test_a_mistake_of_lbfgs_is_found(monkeypatch, module, name, value, options):
+    monkeypatch.setattr(module, name, value)
+    assert optimizer_lbfgs.run_findings(options)[0]
