@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from close import FLOAT32_FACTOR, FLOAT32_FLOOR, FLOAT64_RTOL, assert_close, scale, worst
 from flax import nnx
@@ -16,6 +17,7 @@ from jaxport import engine, metrics, nn, optim
 from jaxport.engine import loop
 from jaxport.errors import UsageError
 from jaxport.interop import state_dict
+from jaxport.optim.lr_scheduler import ReduceLROnPlateau
 
 pytestmark = pytest.mark.usefixtures("strict_jax")
 both_dispatches = pytest.mark.parametrize("dispatch", ["scan", "steps"])
@@ -94,6 +96,51 @@ def run(name: str, dtype: Any, dispatch: str, **options: Any) -> dict[str, np.nd
         assert history.dispatch == dispatch
         columns = {name: np.asarray(values) for name, values in history.columns.items()}
         return columns | state_dict(module)
+
+
+# What optax hands on as extra arguments: the loss, and the loss as a function of the parameters.
+EXTRA: dict[str, optax.GradientTransformation] = {
+    "LBFGS": optim.LBFGS(lr=0.1, max_iter=2),
+    "plateau": optim.scheduled(optim.SGD(lr=1.0), ReduceLROnPlateau(patience=0, factor=0.5, threshold=0.5), every=3),
+}
+
+
+@pytest.mark.parametrize("optimizer", EXTRA)
+def test_optimisers_that_ask_for_the_loss(optimizer):
+    a, b = (run("dense", np.float64, dispatch, optimizer=EXTRA[optimizer]) for dispatch in ("scan", "steps"))
+    for key in a:
+        assert_close(a[key], b[key])
+    assert a["loss"][-1] < a["loss"][0]
+
+
+def test_an_optimiser_whose_state_holds_one_array_twice():
+    """As that of optax.lbfgs does: the state is donated, and nothing can be donated twice."""
+    plain = optax.sgd(0.1)
+
+    def init(params: Any) -> Any:
+        zero = jnp.zeros(())
+        return plain.init(params), zero, zero
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        steps, inner = plain.update(grads, state[0], params)
+        return steps, (inner, state[1] + 1.0, state[2] - 1.0)
+
+    a = run("dense", np.float64, "steps", optimizer=optax.GradientTransformation(init, update))
+    b = run("dense", np.float64, "steps", optimizer=plain)
+    assert all((a[key] == b[key]).all() for key in a)
+
+
+def test_a_plateau_lowers_the_rate_in_the_compiled_loop():
+    """Three epochs whose loss does not halve: the rate halves twice."""
+    module, data = dense(np.float32), examples((3,), 11, np.float32)
+    task = engine.make_task(module, nn.CrossEntropyLoss(), EXTRA["plateau"])
+    state, totals = engine.create_state(module, task.optimizer), engine.empty_totals(())
+    batch = engine.Batch(*map(jnp.asarray, data))
+    rates = []
+    for _ in range(9):
+        state, totals, _ = engine.train_step(task, state, totals, batch)
+        rates.append(float(optim.get_lr(state.opt_state)[0]))
+    assert rates == [1.0] * 5 + [0.5] * 3 + [0.25]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def create_state(module: Module, optimizer: optax.GradientTransformation) -> Tra
     """Return the state at step 0: copies of the module's arrays (a donated state must not delete the module's own)."""
     _, params, rest = split(module)
     params, rest = jax.tree.map(jnp.copy, (params, rest))
-    return TrainState(params, rest, optimizer.init(params), jnp.zeros((), jnp.int32))
+    # Some optimisers (optax.lbfgs) start with one array in two places, which cannot be donated twice.
+    opt_state = jax.tree.map(jnp.copy, optimizer.init(params))
+    return TrainState(params, rest, opt_state, jnp.zeros((), jnp.int32))
 
 
 def empty_totals(metrics: Sequence[Metric]) -> Totals:

@@ -81,22 +81,27 @@ def _masked_loss(task: Task, prediction: Any, batch: Batch) -> jax.Array:
     return task.loss(prediction, batch.y, where=batch.where)
 
 
+def _training_loss(task: Task, params: Any, rest: Any, batch: Batch) -> tuple[jax.Array, tuple[Any, Any]]:
+    """Return loss and (prediction, new rest) of one batch in training mode."""
+    # Without copy, a layer that updates its buffers raises a trace-level error.
+    module = nnx.merge(task.train_graph, params, rest, copy=True)
+    with valid_rows(batch.where):
+        prediction = module(task.prepare(batch.x))
+    return _masked_loss(task, prediction, batch), (prediction, split(module)[2])
+
+
 def loss_and_gradients(task: Task, params: Any, rest: Any, batch: Batch) -> tuple[jax.Array, Any, Any, Any]:
     """Return (loss, prediction, new rest, gradients of the parameters) of one batch in training mode."""
-
-    def objective(params: Any) -> tuple[jax.Array, tuple[Any, Any]]:
-        # Without copy, a layer that updates its buffers raises a trace-level error.
-        module = nnx.merge(task.train_graph, params, rest, copy=True)
-        with valid_rows(batch.where):
-            prediction = module(task.prepare(batch.x))
-        return _masked_loss(task, prediction, batch), (prediction, split(module)[2])
-
-    (loss, (prediction, new_rest)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+    objective = jax.value_and_grad(lambda params: _training_loss(task, params, rest, batch), has_aux=True)
+    (loss, (prediction, new_rest)), grads = objective(params)
     return loss, prediction, new_rest, grads
 
 
 def train_step(task: Task, state: TrainState, totals: Totals, batch: Batch) -> tuple[TrainState, Totals, jax.Array]:
     """Take one optimiser step: θ ← θ + update(∇L(θ)).
+
+    An optimiser that takes optax's extra arguments gets them: ``value`` (the loss), ``grad`` and ``value_fn`` (the
+    batch's loss as a function of the parameters, for LBFGS and other line searches).
 
     Args:
         task: what is trained (static: close over it before ``jax.jit``).
@@ -108,7 +113,9 @@ def train_step(task: Task, state: TrainState, totals: Totals, batch: Batch) -> t
         The state after the step, the new totals, and the batch's loss.
     """
     loss, prediction, rest, grads = loss_and_gradients(task, state.params, state.rest, batch)
-    updates, opt_state = task.optimizer.update(grads, state.opt_state, state.params)
+    extra = {"value": loss, "grad": grads, "value_fn": lambda p: _training_loss(task, p, state.rest, batch)[0]}
+    optimizer = optax.with_extra_args_support(task.optimizer)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, **extra)
     params = optax.apply_updates(state.params, updates)
     totals = add_to_totals(totals, loss, task.weight(batch), prediction, batch, task.metrics)
     return TrainState(params, rest, opt_state, state.step + 1), totals, loss
