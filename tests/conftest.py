@@ -1,11 +1,16 @@
 """Fixtures that several test files share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
+
+# What a shell starts in the background ignores Ctrl-C, and so would the programs that these tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
