@@ -201,10 +201,13 @@ def test_a_planted_mistake_is_found(monkeypatch, name, mistake, row):
     assert case_findings(row, "float64")
 
 
-@pytest.mark.parametrize(("module", "options"), [(pooling_axis, {}), (pooling_max, {"return_indices": True})])
-def test_a_nan_that_does_not_win_is_found(monkeypatch, module, options):
+@pytest.mark.parametrize(
+    ("module", "window", "options"),
+    [(pooling_axis, (3, 2), {}), (pooling_max, (2,), {}), (pooling_max, (2,), {"return_indices": True})],
+)
+def test_a_nan_that_does_not_win_is_found(monkeypatch, module, window, options):
     """trap 14: a comparison with NaN is false, so that a plain chain of comparisons loses it."""
-    row = twin("nan", "max_pool2d", special((2, 3, 8, 7), np.nan), 2, differentiable=0, **options)
+    row = twin("nan", "max_pool2d", special((2, 3, 8, 7), np.nan), *window, differentiable=0, **options)
     assert case_findings(row, "float64") == []
     jax.clear_caches()
     monkeypatch.setattr(module, "is_better", lambda view, best, unseen=None: view > best)
@@ -241,7 +244,7 @@ GATHERED = {
 @pytest.mark.parametrize(("name", "mistake", "inputs"), GATHERED.values(), ids=GATHERED)
 def test_a_gradient_gathered_wrongly_is_found(monkeypatch, name, mistake, inputs):
     """traps 14 and 15, in the gradient alone: the maxima are the same."""
-    row = twin("gathered", "max_pool2d", inputs, 3, 3, 1)
+    row = twin("gathered", "max_pool2d", inputs, 3, 2, 1)
     assert case_findings(row, "float64") == []
     jax.clear_caches()
     monkeypatch.setattr(pooling_axis, name, mistake)

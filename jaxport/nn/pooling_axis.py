@@ -1,7 +1,8 @@
 """The maximum of regular windows along one axis, with a gradient that each input element gathers from its windows.
 
 What JAX derives from a chain of selections writes one padded array per element of a window and adds them all: for
-windows of 3 at every second place, ten times as long on CPUs.
+windows of 3 at every second place, seven times as long on CPUs. Where windows do not overlap, XLA joins those arrays,
+and the chain is the faster form.
 """
 
 from __future__ import annotations

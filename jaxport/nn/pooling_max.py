@@ -46,7 +46,7 @@ def _axis_max(
 ) -> tuple[jax.Array, jax.Array | None]:
     if isinstance(windows, Windows) and windows.tiled and windows.kernel > _LONG and place is None:
         return block_max(windows.blocks(x, axis), (axis + 1,)), None
-    if isinstance(windows, Windows) and place is None and windows.kernel <= MOST_ELEMENTS:
+    if isinstance(windows, Windows) and windows.overlap and place is None and windows.kernel <= MOST_ELEMENTS:
         return axis_max(x, axis, windows, lowest(x.dtype)), None
     places = None if place is None else windows.views(place, axis, 0)
     return first_max(windows.views(x, axis, lowest(x.dtype)), places, unseen(windows, axis, x.ndim))

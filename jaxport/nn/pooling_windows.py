@@ -42,6 +42,11 @@ class Windows(NamedTuple):
         return self.stride == self.kernel and self.dilation == 1 and self.pads == (0, 0)
 
     @property
+    def overlap(self) -> bool:
+        """Whether an element may lie in several windows."""
+        return (self.kernel - 1) * self.dilation >= self.stride
+
+    @property
     def covers_all(self) -> bool:
         """Whether there is one window, the whole axis."""
         return self.output == 1 and self.kernel == self.size and self.dilation == 1 and self.pads == (0, 0)
