@@ -79,7 +79,7 @@ def _zero_updates(right: Any) -> Any:
 
 
 def _no_bias_correction(right: Any) -> Any:
-    return lambda beta, step, dtype: jnp.ones((), dtype)
+    return lambda beta, step: jnp.ones_like(step, jnp.result_type(float))
 
 
 def _guarded_logarithm(right: Any) -> Any:
@@ -116,7 +116,7 @@ MISTAKES = [
         "Adam without bias correction",
         "titanic",
         adam,
-        "_bias_correction",
+        "bias_correction",
         _no_bias_correction,
         "train/step01/resync/params",
     ),
