@@ -58,7 +58,7 @@ def centred(x: jax.Array, axes: Sequence[int]) -> tuple[jax.Array, jax.Array, ja
 def normalised(x: jax.Array, axes: Sequence[int], eps: float) -> jax.Array:
     """Return (x - E[x]) / √(Var[x] + eps) over `axes`."""
     difference, _, variance = centred(x, axes)
-    # Not lax.rsqrt: on a CPU without AVX-512 a transformer layer's float32 gradients then round up to 8.6 times PyTorch's.
+    # Not lax.rsqrt: without AVX-512 a transformer layer's float32 gradients then round 8.6 times as much as PyTorch's.
     return difference / lax.sqrt(variance + eps)
 
 
