@@ -44,7 +44,7 @@ class Cell:
 
 
 # The slopes are taken from what the gates were before their activation: 1 - h² and σ (1 - σ) lose digits where a gate
-# is saturated, and one product with them after the scan costs less than keeping both sides of each gate.
+# is saturated. They are computed for all times at once, after the scan.
 
 # ----------------------------------------------------------------------------------------------------------- Elman
 
