@@ -31,6 +31,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def count_what_is_right(request: pytest.FixtureRequest) -> None:
     """Leave the tests that plant mistakes out of the documentation's counts."""
     planted = any(word in request.path.name for word in ("trap", "mistake", "zero_gradients"))
+    nn_report.running[0] = request.node.nodeid
     nn_report.counting[0] = not planted and "_is_found" not in request.node.name
 
 

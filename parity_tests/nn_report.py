@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from jaxport.nn import init
 
 @dataclass
 class Tally:
-    """Counts of one name: database inputs, inputs that must raise, cases of our own, the worst float64 error."""
+    """Counts of one name: database inputs (also in float32), inputs that must raise, own cases, worst float64 error."""
 
     inputs: int = 0
     passed: int = 0
+    single: int = 0
+    single_passed: int = 0
     errors: int = 0
     errors_passed: int = 0
     cases: int = 0
@@ -35,7 +37,11 @@ class Tally:
     worst64: float = 0.0
 
 
+COUNTS = [field.name for field in fields(Tally) if field.name != "worst64"]
+# By name, and the same apart for each test, so that a test that runs again replaces only what it counted before.
 TALLIES: dict[tuple[str, str], Tally] = {}
+BY_TEST: dict[str, dict[tuple[str, str], Tally]] = {}
+running = [""]
 # The names that the running case has called from outside: layers within layers are not counted.
 OUTERMOST: set[tuple[str, str]] = set()
 _depth = [0]
@@ -45,7 +51,7 @@ counting = [True]
 
 def tally(kind: str, name: str) -> Tally:
     """Return the counts of a name; those of a test that plants a mistake go nowhere."""
-    return TALLIES.setdefault((kind, name), Tally()) if counting[0] else Tally()
+    return BY_TEST.setdefault(running[0], {}).setdefault((kind, name), Tally()) if counting[0] else Tally()
 
 
 def count_case(findings: list[str], worst: float) -> None:
@@ -81,24 +87,31 @@ def watch_calls() -> None:
 def dump(folder: Path) -> None:
     """Write what this process has counted."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [{"kind": kind, "name": name, **asdict(row)} for (kind, name), row in TALLIES.items()]
+    rows = [
+        {"test": test, "kind": kind, "name": name, **asdict(row)}
+        for test, found in BY_TEST.items()
+        for (kind, name), row in found.items()
+    ]
     (folder / f"{time.time_ns()}-{os.getpid()}.json").write_text(json.dumps(rows))
 
 
 def collect(folder: Path) -> None:
-    """Add up what all processes wrote; of a name that ran twice, the larger run counts, then the later one."""
+    """Add up what all processes wrote; of a test that ran twice, the later run counts."""
     for file in sorted(folder.glob("*.json")):
-        for fields in json.loads(file.read_text()):
-            new = Tally(**{key: value for key, value in fields.items() if key not in ("kind", "name")})
-            old = tally(fields["kind"], fields["name"])
-            worst = [old.worst64, new.worst64]
-            for count, passed in (("inputs", "passed"), ("errors", "errors_passed"), ("cases", "cases_passed")):
-                if getattr(new, count) >= getattr(old, count) > 0:
-                    worst[0] = 0.0
-                if getattr(new, count) >= getattr(old, count):
-                    setattr(old, count, getattr(new, count))
-                    setattr(old, passed, getattr(new, passed))
-            old.worst64 = max(worst)
+        found: dict[str, dict[tuple[str, str], Tally]] = {}
+        for row in json.loads(file.read_text()):
+            test, key = row.pop("test"), (row.pop("kind"), row.pop("name"))
+            found.setdefault(test, {})[key] = Tally(**row)
+        BY_TEST.update(found)
+    for found in BY_TEST.values():
+        for key, row in found.items():
+            _add(TALLIES.setdefault(key, Tally()), row)
+
+
+def _add(total: Tally, row: Tally) -> None:
+    for count in COUNTS:
+        setattr(total, count, getattr(total, count) + getattr(row, count))
+    total.worst64 = max(total.worst64, row.worst64)
 
 
 # -------------------------------------------------------------------------------------------------------------- page
@@ -116,9 +129,7 @@ def _merged(kind: str, name: str) -> Tally:
     total = Tally()
     for (own_kind, own_name), row in TALLIES.items():
         if own_kind == kind and own_name.split(" (")[0] == name:
-            for field in ("inputs", "passed", "errors", "errors_passed", "cases", "cases_passed"):
-                setattr(total, field, getattr(total, field) + getattr(row, field))
-            total.worst64 = max(total.worst64, row.worst64)
+            _add(total, row)
     return total
 
 
@@ -152,15 +163,13 @@ def _listings() -> dict[str, tuple[set[str], Any, dict[str, str]]]:
 def counts() -> dict[str, int]:
     """Return how many names exist, are covered and left out, and how many inputs exist and pass."""
     listings = _listings().values()
-    rows = [row for (_, name), row in TALLIES.items()]
+    total = Tally()
+    for row in TALLIES.values():
+        _add(total, row)
     return {
         "names": sum(len(listing) for listing, _, _ in listings),
         "covered": sum(sum(hasattr(ours, name) for name in listing) for listing, ours, _ in listings),
-        "inputs": sum(row.inputs for row in rows),
-        "passed": sum(row.passed for row in rows),
-        "errors": sum(row.errors for row in rows),
-        "errors_passed": sum(row.errors_passed for row in rows),
-        "cases": sum(row.cases for row in rows),
+        **{count: getattr(total, count) for count in COUNTS},
     }
 
 
@@ -179,6 +188,8 @@ def page() -> str:
         f"are here; the other {total['names'] - total['covered']} stand at the end with a reason.",
         f"{total['passed']:,} of {total['inputs']:,} inputs of PyTorch's own test databases pass (outputs, gradients "
         "of inputs and parameters, buffers; float64, 1e-10 of the largest magnitude), "
+        f"{total['single_passed']:,} of {total['single']:,} of the modules' in float32 too (within four times "
+        "PyTorch's own rounding), "
         f"{total['errors_passed']} of {total['errors']} that must raise do, and {total['cases']:,} cases of our own "
         "were run (option grids and random draws).",
         "",

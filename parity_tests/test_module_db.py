@@ -30,6 +30,8 @@ def findings_of(name: str, dtype: str, most: int | None) -> tuple[int, list[str]
                     row.cases, row.cases_passed = row.cases + 1, row.cases_passed + (not found)
                 else:
                     row.inputs, row.passed = row.inputs + 1, row.passed + (not found)
+            elif name not in EXTRA:
+                row.single, row.single_passed = row.single + 1, row.single_passed + (not found)
     return count, problems
 
 
