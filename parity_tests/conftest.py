@@ -6,13 +6,22 @@ from pathlib import Path
 import jax
 import nn_report
 import pytest
+from sampling import spread
+
+# Files whose every case is a name, a port or a mistake of its own: there all are run.
+ONE_OF_EACH = ("_db", "database", "every_module", "twins", "complete", "listing", "ports", "mistake", "trap", "init")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
+        "--cases",
+        default="3",
+        help="how many cases of each test over a grid of options are run, evenly spread, or 'all' (default: 3)",
+    )
+    parser.addoption(
         "--database",
-        default="4",
-        help="how many inputs of each entry of PyTorch's test databases are run, evenly spread, or 'all' (default: 4)",
+        default="2",
+        help="how many inputs of each entry of PyTorch's test databases are run, evenly spread, or 'all' (default: 2)",
     )
     parser.addoption("--nn-report", metavar="DIR", help="write there what was counted, for parity_tests/nn_report.py")
 
@@ -27,6 +36,29 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         nn_report.dump(Path(folder))
 
 
+def at_least(config: pytest.Config, option: str, least: int) -> int | None:
+    """Return an option that is 'all' (None) or an integer."""
+    value = config.getoption(option)
+    if value == "all":
+        return None
+    if not value.isdigit() or int(value) < least:
+        raise pytest.UsageError(f"{option} must be 'all' or an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep some cases of each test over a grid of options, always the same ones; a case asked for by name is run."""
+    most = at_least(config, "--cases", 2)
+    by_name = any("[" in argument for argument in config.args)
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        grid = item.path.parent == Path(__file__).parent and not any(part in item.path.name for part in ONE_OF_EACH)
+        groups.setdefault(item.nodeid.split("[")[0] if grid and not by_name else item.nodeid, []).append(item)
+    kept = {id(item) for group in groups.values() for _, item in spread(group, most)}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
+
+
 @pytest.fixture(autouse=True)
 def count_what_is_right(request: pytest.FixtureRequest) -> None:
     """Leave the tests that plant mistakes out of the documentation's counts."""
@@ -38,12 +70,7 @@ def count_what_is_right(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def most_inputs(request: pytest.FixtureRequest) -> int | None:
     """Return how many inputs of one database entry are run; None means all."""
-    value = request.config.getoption("--database")
-    if value == "all":
-        return None
-    if not value.isdigit() or int(value) < 2:
-        raise pytest.UsageError(f"--database must be 'all' or an integer of at least 2, got {value!r}")
-    return int(value)
+    return at_least(request.config, "--database", 2)
 
 
 @pytest.fixture(autouse=True)

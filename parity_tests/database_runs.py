@@ -86,14 +86,6 @@ def nudged(tree: Any, number: int, dtype: Any = torch.float32) -> Any:
     return tree if number == 0 else mapped(tree, leaf)
 
 
-def spread(entries: list[Any], most: int | None) -> list[tuple[int, Any]]:
-    """Return numbered entries: all, or `most` of them, evenly spread and always the same."""
-    numbers = range(len(entries))
-    if most is not None and len(entries) > most:
-        numbers = sorted({round(i * (len(entries) - 1) / (most - 1)) for i in range(most)})
-    return [(number, entries[number]) for number in numbers]
-
-
 # ------------------------------------------------------------------------------------------------------------ modules
 
 

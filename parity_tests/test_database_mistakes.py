@@ -11,9 +11,9 @@ from database_runs import (
     module_error_findings,
     module_findings,
     module_inputs,
-    spread,
 )
 from jax import lax
+from sampling import spread
 
 import jaxport.nn.functional as F
 from jaxport import nn

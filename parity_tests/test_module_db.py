@@ -2,8 +2,9 @@
 
 import pytest
 from database import EXTRA, MODULES
-from database_runs import module_error_findings, module_findings, module_inputs, spread
+from database_runs import module_error_findings, module_findings, module_inputs
 from nn_report import tally
+from sampling import spread
 
 from jaxport import nn
 

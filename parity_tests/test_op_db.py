@@ -2,8 +2,9 @@
 
 import pytest
 from database import FUNCTIONS
-from database_runs import function_error_findings, function_findings, function_inputs, jax_name, spread
+from database_runs import function_error_findings, function_findings, function_inputs, jax_name
 from nn_report import tally
+from sampling import spread
 
 import jaxport.nn.functional as F
 
