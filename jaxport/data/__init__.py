@@ -10,9 +10,18 @@ import numpy as np
 from jaxport.errors import DataError, UsageError
 
 from . import digits, fashion_mnist, files, mnist, points, titanic
+from . import transforms as transforms
+from .array_file import ArrayFile as ArrayFile
+from .collate import Batches as Batches
+from .dataset import ArrayDataset as ArrayDataset
+from .dataset import ConcatDataset as ConcatDataset
+from .dataset import MapDataset as MapDataset
+from .dataset import Subset as Subset
+from .dataset import random_split as random_split
+from .loader import DataLoader as DataLoader
+from .pixels import to_float as to_float
 from .splits import Arrays as Arrays
 from .splits import Splits as Splits
-from .transforms import to_float as to_float
 
 ENVIRONMENT_VARIABLE = "JAXPORT_DATA"
 
