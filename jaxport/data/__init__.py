@@ -1,29 +1,44 @@
 """Data sets by name: where their files are looked for, and one reader each."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
 from . import digits, fashion_mnist, files, mnist, points, titanic
-from . import transforms as transforms
 from .array_file import ArrayFile as ArrayFile
-from .collate import Batches as Batches
 from .dataset import ArrayDataset as ArrayDataset
 from .dataset import ConcatDataset as ConcatDataset
 from .dataset import MapDataset as MapDataset
 from .dataset import Subset as Subset
 from .dataset import random_split as random_split
-from .loader import DataLoader as DataLoader
 from .pixels import to_float as to_float
 from .splits import Arrays as Arrays
 from .splits import Splits as Splits
 
+if TYPE_CHECKING:
+    from . import transforms as transforms
+    from .collate import Batches as Batches
+    from .loader import DataLoader as DataLoader
+
 ENVIRONMENT_VARIABLE = "JAXPORT_DATA"
+# What needs JAX is imported when it is first used: reading a file does not.
+_LAZY = {"Batches": "collate", "DataLoader": "loader", "transforms": ""}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LAZY[name] or name}")
+    return getattr(module, name) if _LAZY[name] else module
 
 
 @dataclass(frozen=True)
