@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
-from . import digits, fashion_mnist, files, mnist, points, titanic
+from . import digits, fashion_mnist, files, mnist, points, tfds, titanic
 from .array_file import ArrayFile as ArrayFile
 from .dataset import ArrayDataset as ArrayDataset
 from .dataset import ConcatDataset as ConcatDataset
@@ -81,10 +81,14 @@ DATASETS: dict[str, Dataset] = {
 def load(name: str, data: str | Path | None = None) -> Splits:
     """Read data set `name`, from the folder that `find` finds; an embedded set needs none.
 
+    "tfds:mnist" is a set that tensorflow-datasets prepared, in `data` or in the folder that JAXPORT_DATA names.
+
     Raises:
         UsageError: there is no data set `name`.
         DataError: `data` is not a folder, the set's files are not found, or they are not what they should be.
     """
+    if name.startswith(tfds.PREFIX):
+        return tfds.load(name, _root(name, data))
     dataset = _get(name)
     folder = find(name, data)
     if folder is None and not dataset.embedded:
@@ -105,6 +109,13 @@ def find(name: str, data: str | Path | None = None) -> Path | None:
     dataset = _get(name)
     found = (folder for folder in _places(name, data) if not _missing(dataset, folder))
     return None if dataset.embedded else next(found, None)
+
+
+def _root(name: str, data: str | Path | None) -> Path:
+    root = data or os.environ.get(ENVIRONMENT_VARIABLE)
+    if not root:
+        raise DataError(f"{name}: neither --data (data=) nor ${ENVIRONMENT_VARIABLE} names the folder that holds it")
+    return Path(root).expanduser()
 
 
 def _get(name: str) -> Dataset:
