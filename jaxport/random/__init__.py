@@ -1,0 +1,3 @@
+"""PyTorch's CPU random numbers in NumPy: same seed, same numbers, without torch."""
+
+from .generator import Generator as Generator
