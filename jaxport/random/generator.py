@@ -141,8 +141,8 @@ class Generator:
     def bernoulli(self, p: ArrayLike, shape: Shape | None = None, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Return ones with probability `p` and zeros else, in `dtype`.
 
-        With a number `p` and a `shape`: ``torch.empty(shape).bernoulli_(p)``, u < p with u in float64. With an array `p`
-        and no `shape`: ``torch.bernoulli(p)``, u in p's own precision (float32 or float64).
+        With a number `p` and a `shape`: ``torch.empty(shape).bernoulli_(p)``, u < p with u in float64. With an array
+        `p` and no `shape`: ``torch.bernoulli(p)``, u in p's own precision (float32 or float64).
 
         Raises:
             UsageError: a probability is outside [0, 1]; an array with a `shape`, or a number without.

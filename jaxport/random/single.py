@@ -1,8 +1,8 @@
 """Logarithm, sine and cosine in single precision, rounded as PyTorch's AVX2 code rounds them.
 
 The polynomials are those of Cephes (S. Moshier, logf and sinf/cosf, https://www.netlib.org/cephes/), in the order of
-the vector code that PyTorch uses for normal numbers, with a multiplication and the addition after it fused. NumPy has no
-fused operation: the product of two float32 is exact in float64, so it is made there and rounded once.
+the vector code that PyTorch uses for normal numbers, with a multiplication and the addition after it fused. NumPy has
+no fused operation: the product of two float32 is exact in float64, so it is made there and rounded once.
 """
 
 from __future__ import annotations
