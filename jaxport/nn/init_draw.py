@@ -1,4 +1,4 @@
-"""Where initial values come from: a JAX key, or the host's `jaxport.random.Generator`, which draws PyTorch's numbers."""
+"""Where initial values come from: a JAX key, or a `jaxport.random.Generator`, which draws PyTorch's numbers."""
 
 from __future__ import annotations
 

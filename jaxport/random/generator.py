@@ -17,6 +17,9 @@ from .permutation import exchanged
 
 Shape = int | Sequence[int]
 _WIDE_RANGE = 2**28  # PyTorch takes 64 bits from here on, to keep the remainder's bias small
+_INTEGERS = {
+    kind: (int(np.iinfo(kind).min), int(np.iinfo(kind).max)) for kind in ("int64", "int32", "int16", "int8", "uint8")
+}
 _WIDE_PERMUTATION = (2**32 - 1) // 20
 
 
@@ -117,11 +120,13 @@ class Generator:
         Raises:
             UsageError: `low` is not below `high`, or `dtype` cannot hold them.
         """
-        kind, sizes, n = np.dtype(dtype), _sizes(shape), math.prod(_sizes(shape))
-        limits = np.iinfo(kind) if kind.kind in "iu" and kind != np.uint64 else None
-        if limits is None or not limits.min <= low < high <= int(limits.max) + 1:
-            raise UsageError(f"low is {low} and high {high}; they must be ascending and dtype {kind} must hold them")
-        size = high - low
+        kind, sizes = np.dtype(dtype), _sizes(shape)
+        if kind.name not in _INTEGERS:
+            raise UsageError(f"dtype is {kind}; it must be one of {', '.join(_INTEGERS)}")
+        least, most = _INTEGERS[kind.name]
+        if not least <= low < high <= most + 1:
+            raise UsageError(f"low is {low} and high {high}; they must ascend, from {least} to {most + 1} for {kind}")
+        size, n = high - low, math.prod(sizes)
         words = self._engine.draw64(n) if size >= _WIDE_RANGE else self._engine.draw32(n)
         values = (words % np.uint64(size)).view(np.int64) + np.int64(low)
         return values.astype(kind).reshape(sizes)
