@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from database import MODULES, build, cast
 from database_runs import module_inputs, quiet
+from sampling import spread
 
 from jaxport import nn, ports
 from jaxport.interop import state_dict
@@ -56,9 +57,9 @@ def module_findings(name: str, entry: Any, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_module(name):
+def test_module(name, most_inputs):
     entries, problems = module_inputs(name, training=True), []
-    for number, entry in enumerate(entries):
+    for number, entry in spread(entries, most_inputs):
         with quiet():
             problems += module_findings(name, entry, SEEDS[number % len(SEEDS)])
     assert entries

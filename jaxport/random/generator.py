@@ -146,17 +146,18 @@ class Generator:
     def bernoulli(self, p: ArrayLike, shape: Shape | None = None, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Return ones with probability `p` and zeros else, in `dtype`.
 
-        With a number `p` and a `shape`: ``torch.empty(shape).bernoulli_(p)``, u < p with u in float64. With an array
-        `p` and no `shape`: ``torch.bernoulli(p)``, u in p's own precision (float32 or float64).
+        With a number `p` and a `shape`: ``torch.empty(shape).bernoulli_(p)``, u < p with u in float64; so PyTorch does
+        but on Intel processors, where MKL draws. With an array `p` alone: ``torch.bernoulli(p)``, u in p's own precision
+        (float64, or else float32).
 
         Raises:
-            UsageError: a probability is outside [0, 1]; an array with a `shape`, or a number without.
+            UsageError: a probability is outside [0, 1], or a `shape` with an array of probabilities.
         """
         probability = np.asarray(p)
-        if (probability.ndim == 0) == (shape is None):
-            raise UsageError("bernoulli needs a number p and a shape, or an array p and no shape")
+        if shape is not None and probability.ndim:
+            raise UsageError(f"p has shape {probability.shape}; with shape={shape} it must be a number")
         if not np.all((probability >= 0) & (probability <= 1)):
-            raise UsageError("p must be probabilities from 0 to 1")
+            raise UsageError(f"p is {p}; probabilities must be from 0 to 1")
         sizes = _sizes(shape) if shape is not None else probability.shape
         double = shape is not None or probability.dtype == np.float64
         uniform = box_muller.uniform64 if double else box_muller.uniform32

@@ -16,7 +16,7 @@ def epoch_order(n: int, generator: Generator, *, explicit: bool = False) -> np.n
 
     The loader draws a seed for its workers; then its sampler draws a seed and shuffles with a generator of that seed.
     A loader that was given a generator shuffles with that one, and at the end of the epoch draws a further permutation
-    that nobody sees: call `finish_epoch` where the loop over the loader ends.
+    that nobody sees: call `finish_epoch` for it.
 
     Args:
         n: number of examples.
@@ -36,7 +36,10 @@ def epoch_order(n: int, generator: Generator, *, explicit: bool = False) -> np.n
 
 
 def finish_epoch(n: int, generator: Generator) -> None:
-    """Draw what a DataLoader with its own `generator` draws when its loop is run to the end, full batches or not."""
+    """Draw what a DataLoader with its own `generator` draws when its sampler comes to an end.
+
+    That is when it fetches the last batch, if that has fewer examples than the others; else after the last batch.
+    """
     generator.randperm(n)
 
 
