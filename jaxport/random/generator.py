@@ -147,8 +147,8 @@ class Generator:
         """Return ones with probability `p` and zeros else, in `dtype`.
 
         With a number `p` and a `shape`: ``torch.empty(shape).bernoulli_(p)``, u < p with u in float64; so PyTorch does
-        but on Intel processors, where MKL draws. With an array `p` alone: ``torch.bernoulli(p)``, u in p's own precision
-        (float64, or else float32).
+        but on Intel processors, where MKL draws. With an array `p` alone: ``torch.bernoulli(p)``, u in p's own
+        precision (float64, or else float32).
 
         Raises:
             UsageError: a probability is outside [0, 1], or a `shape` with an array of probabilities.
