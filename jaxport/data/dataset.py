@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxport.errors import DataError, UsageError
+from jaxport.random import Generator
 
 from .array_file import ArrayFile
 
@@ -162,8 +164,6 @@ def random_split(dataset: MapDataset, lengths: Sequence[int | float], seed: int 
 
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.random_split
     """
-    from jaxport.random import Generator
-
     sizes = _sizes(lengths, len(dataset))
     order = Generator(seed).randperm(len(dataset))
     ends = np.cumsum(sizes)
@@ -171,7 +171,7 @@ def random_split(dataset: MapDataset, lengths: Sequence[int | float], seed: int 
 
 
 def _sizes(lengths: Sequence[int | float], total: int) -> list[int]:
-    if len(lengths) and np.isclose(sum(lengths), 1.0) and all(0 <= length <= 1 for length in lengths):
+    if math.isclose(sum(lengths), 1.0) and all(0 <= length <= 1 for length in lengths):
         sizes = [int(np.floor(total * length)) for length in lengths]
         for extra in range(total - sum(sizes)):
             sizes[extra % len(sizes)] += 1
