@@ -275,3 +275,13 @@ def test_a_file_far_larger_than_memory_is_read_in_constant_memory(tmp_path):
     assert read == 200 * 256
     assert grown * 1024 < 200 << 20, f"memory grew by {grown} KiB"
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] != 1 << 30  # this process was left as it is
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_loader_of_grain_as_a_source():
+    grain = pytest.importorskip("grain")
+    source = grain.MapDataset.range(23).map(lambda i: (X[i], Y[i])).batch(5).to_iter_dataset()
+    for _ in range(2):
+        found = list(Batches(source))
+        np.testing.assert_array_equal(np.concatenate([np.asarray(x) for x, _ in found]), X)
+        np.testing.assert_array_equal(np.concatenate([np.asarray(y) for _, y in found]), Y)
