@@ -88,6 +88,24 @@ DRAWS: dict[str, tuple[Callable[[Generator], np.ndarray], tuple[str, str, str, s
         lambda g: random.trunc_normal_(np.empty(1000, np.float32), generator=g),
         ("bc1178fdf0ac2af5", "e31acf3e96089713", "822fd183787576f1", "822fd183787576f1"),
     ),
+    "xavier_uniform_": (
+        lambda g: random.xavier_uniform_(np.empty((20, 3, 5), np.float32), gain=5 / 3, generator=g),
+        ("f0fc98b83b9cf983", "e4fd814574798525", "4bd4fb788bd24a1a", "4bd4fb788bd24a1a"),
+    ),
+    "xavier_normal_": (
+        lambda g: random.xavier_normal_(np.empty((20, 3, 5), np.float32), gain=0.7, generator=g),
+        ("d8b1baccd311f010", "9e33a6580ea1d02b", "1c155071cb7ed6c3", "1c155071cb7ed6c3"),
+    ),
+    "kaiming_uniform_": (
+        lambda g: random.kaiming_uniform_(np.empty((20, 3, 5), np.float32), a=math.sqrt(5.0), generator=g),
+        ("360e9feb20fdb788", "e9e900d08921e4e7", "f162d647b9175a14", "f162d647b9175a14"),
+    ),
+    "kaiming_normal_": (
+        lambda g: random.kaiming_normal_(
+            np.empty((20, 3, 5), np.float32), mode="fan_out", nonlinearity="relu", generator=g
+        ),
+        ("614f13213bf19194", "f947be8d1e4d0261", "7e89bb56a80fe3ea", "7e89bb56a80fe3ea"),
+    ),
     "state": (
         lambda g: g.get_state(),
         ("1ccf17250133dec5", "5feb54a46230d321", "87d93c41244fab18", "74c65bce05a4fcdd"),
