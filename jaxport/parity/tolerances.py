@@ -60,4 +60,4 @@ SCHEDULE_FLOAT32_FLOOR = 1e-12
 
 RANDOM_ULPS = 2
 """Float64 normals of jaxport.random, in units in the last place of the largest, where NumPy takes ln, sin and cos from
-vector code of its own (AVX-512) and PyTorch from the C library. Expected, not measured. Elsewhere every bit is equal."""
+vector code of its own (AVX-512), PyTorch from the C library. Expected, not measured; elsewhere every bit is equal."""
