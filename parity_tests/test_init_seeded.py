@@ -16,10 +16,10 @@ from database import MODULES, build, cast
 from database_runs import module_inputs, quiet
 from sampling import spread
 
-from jaxport import nn, ports
+from jaxport import nn, ports, random
 from jaxport.interop import state_dict
 from jaxport.nn.utils import hooks, parametrizations
-from jaxport.random import torch_rngs
+from jaxport.random import Generator, torch_rngs
 
 torch = pytest.importorskip("torch")
 SEEDS = (0, 42, 2**63 - 1, -7)
@@ -101,6 +101,9 @@ def test_init(row):
         theirs = getattr(torch.nn.init, name)(torch.zeros(shape), **arguments)
         assert same_bits(np.asarray(ours[...]), theirs.numpy()), (row, shape)
         assert state_findings(f"{row} {shape}", rngs) == []
+        if hasattr(random, name):
+            array = getattr(random, name)(np.empty(shape, np.float32), **arguments, generator=Generator(seed))
+            assert same_bits(array, theirs.numpy()), (row, shape)
 
 
 def test_orthogonal():

@@ -57,3 +57,7 @@ SCHEDULE_FLOAT32_RTOL = 2.0**-23
 
 SCHEDULE_FLOAT32_FLOOR = 1e-12
 """What is added to that limit, over the largest of the run: 200 roundings of a pair of float32 numbers (2^-48 each)."""
+
+RANDOM_ULPS = 2
+"""Float64 normals of jaxport.random, in units in the last place of the largest, where NumPy takes ln, sin and cos from
+vector code of its own (AVX-512), PyTorch from the C library. Expected, not measured; elsewhere every bit is equal."""
