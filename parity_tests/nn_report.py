@@ -211,7 +211,8 @@ def page() -> str:
         ", ".join(f"`nn.init.{name}`" for name in names["init"]),
         "",
         "Each takes `generator=`, a JAX key or a `jaxport.random.Generator`, where PyTorch draws from its own "
-        "generator; distributions, bounds, gains and fans are compared in `parity_tests/test_init.py` and `test_init_structured.py`.",
+        "generator; distributions, bounds, gains and fans are compared in `parity_tests/test_init.py` and "
+        "`test_init_structured.py`.",
         "",
         "## Left out",
         "",
