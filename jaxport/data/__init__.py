@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
-from . import digits, fashion_mnist, files, mnist, points, titanic
+from . import covid, digits, fashion_mnist, files, imdb, mnist, points, titanic
 from .splits import Arrays as Arrays
 from .splits import Splits as Splits
 from .transforms import to_float as to_float
@@ -50,6 +50,8 @@ DATASETS: dict[str, Dataset] = {
             fashion_mnist.synthetic,
         ),
         Dataset("titanic", "891 passengers of the Titanic", titanic.FILES, False, titanic.load, titanic.synthetic),
+        Dataset("imdb", "25,000 film reviews", imdb.FILES, False, imdb.load, imdb.synthetic),
+        Dataset("covid", "47 days of COVID-19 in China", covid.FILES, False, covid.load, covid.synthetic),
     )
 }
 
