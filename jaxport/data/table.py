@@ -106,8 +106,8 @@ def read_table(
 
     Raises:
         DataError: the file is missing, empty, not text in this encoding or not CSV; columns are missing (all are
-            named); a row has more or fewer values than the header; a value is not a finite number or not one of the categories;
-            the column is needed and a value is missing. Line and column are named.
+            named); a row has more or fewer values than the header; a value is not a finite number, is not one of
+            the categories, or is missing where one is needed. Line and column are named.
         UsageError: columns, delimiter or encoding is not possible.
 
     Source: RFC 4180.

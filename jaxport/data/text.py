@@ -55,9 +55,9 @@ def _alphabetical(counts: Mapping[str, int]) -> list[str]:
 def _as_pandas(counts: Mapping[str, int]) -> list[str]:
     """List the words, frequent ones first; equally frequent ones as pandas' ``sort_values(ascending=False)`` does.
 
-    That is numpy's quicksort of the reversed column, itself reversed: no order of its own among equals. For int64, numpy
-    has several quicksorts and picks one by the processor. For timedelta64 it has only the portable one, which was also
-    the only one when the tutorial was written: so the numbers are the same on every machine.
+    That is numpy's quicksort of the reversed column, itself reversed: no order of its own among equals. For int64,
+    numpy has several quicksorts and picks one by the processor. For timedelta64 it has only the portable one, which was
+    also the only one when the tutorial was written: so the numbers are the same on every machine.
     """
     words = list(counts)
     frequency = np.fromiter(counts.values(), np.int64, len(words)).astype("timedelta64[ns]")
