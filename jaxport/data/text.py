@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import string
 from collections import Counter
@@ -190,7 +191,12 @@ class Vocabulary:
 
     def to_json(self) -> str:
         """Return the vocabulary as JSON text."""
-        return json.dumps({"format": "jaxport vocabulary", "style": self.style, "words": self.words}, indent=0)
+        saved = {"style": self.style, "sha256": self._digest(), "words": self.words}
+        return json.dumps(saved, indent=0)
+
+    def _digest(self) -> str:
+        """Return a checksum of the words, so that a saved file with a changed letter is found out."""
+        return hashlib.sha256("\n".join(self.words).encode("utf-8", "surrogatepass")).hexdigest()
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
@@ -213,7 +219,10 @@ class Vocabulary:
             words, style = saved["words"], saved["style"]
             if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
                 raise UsageError("words must be a list of strings")
-            return cls(words, style)
+            found = cls(words, style)
+            if saved["sha256"] != found._digest():
+                raise UsageError("its words do not fit its checksum")
+            return found
         except (ValueError, TypeError, KeyError, RecursionError) as error:  # UsageError is a ValueError
             what = f"{type(error).__name__}: {error}"[:200]
             raise DataError(
