@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxport.data.files import is_present, locate
 from jaxport.data.splits import Arrays, Splits, synthetic_sizes
 from jaxport.data.text import LENGTH, NUM_WORDS, STYLES, Vocabulary
 from jaxport.data.text_folder import TextFolder, put, read_tsv
-from jaxport.errors import DataError, UsageError
+from jaxport.errors import UsageError
 
 FILES = ("train.tsv", "test.tsv")
 CLASSES = ("negative", "positive")
@@ -142,27 +141,32 @@ def _cache_path(cache: str | Path | bool, digest: str) -> Path | None:
         return None
     if cache is True:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxport" / "imdb"
-    return Path(cache) / f"{digest}.npz"
+    return Path(cache) / f"{digest}.cache"
 
 
 def _read_cache(path: Path) -> tuple[Vocabulary, np.ndarray, np.ndarray] | None:
     """Return what was kept, or None if there is nothing or it is damaged: then it is computed again."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            words = Vocabulary.from_json(kept["words"].tobytes(), str(path))
-            return words, kept["train"].astype(np.int32), kept["val"].astype(np.int32)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, DataError):
+        content = path.read_bytes()
+    except OSError:
         return None
+    checksum, arrays = content[:32], content[32:]
+    if hashlib.sha256(arrays).digest() != checksum:
+        return None
+    with np.load(io.BytesIO(arrays), allow_pickle=False) as kept:
+        words = Vocabulary.from_json(kept["words"].tobytes(), str(path))
+        return words, kept["train"].astype(np.int32), kept["val"].astype(np.int32)
 
 
 def _write_cache(path: Path, words: Vocabulary, train: np.ndarray, val: np.ndarray) -> None:
-    """Keep what was computed; a cache that cannot be written is no reason to stop."""
+    """Keep a checksum and what was computed; a cache that cannot be written is no reason to stop."""
     small = np.uint16 if len(words) <= 2**16 else np.int32
-    content = io.BytesIO()
+    arrays = io.BytesIO()
     json = np.frombuffer(words.to_json().encode(), np.uint8)
-    np.savez(content, words=json, train=train.astype(small), val=val.astype(small))
+    np.savez(arrays, words=json, train=train.astype(small), val=val.astype(small))
+    content = arrays.getvalue()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, content.getvalue())
+        put(path, hashlib.sha256(content).digest() + content)
     except OSError:
         return
