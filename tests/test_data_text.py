@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxport.data import text_folder
-from jaxport.data.text import SPECIALS, Vocabulary, count_words, custom_words, torchtext_words
+from jaxport.data.text import SPECIALS, STYLES, Vocabulary, count_words, custom_words, torchtext_words
 from jaxport.data.text_folder import TextFolder, read_tsv, split_samples
 from jaxport.errors import DataError, UsageError
 
@@ -24,6 +24,7 @@ WORDS = [  # text, custom, torchtext
     ("!\"#$%&'()*+,-./:;<=>?@", "", ""),
     ("«Été» İx ΟΔΟΣ’ \t", "«été»|i̇x|οδος’|\t", "«été»|i̇x|οδος’|\t"),
     ("ΟΔΟΣ'Α", "οδοσα", "οδοσα"),
+    ("ΟΔΟΣ-Α", "οδοςα", "οδοσα"),  # lower-cased before the hyphen goes, and after: a sigma at a word's end is another
     ("", "", ""),
 ]
 
@@ -51,6 +52,58 @@ def test_frequent_words_first(style: str, num_words: int, words: tuple[str, ...]
     # numpy's quicksort keeps the order of equals among up to 16 words
     assert vocabulary.words == (*SPECIALS, *words)
     assert len(vocabulary) == len(words) + 2
+
+
+def quicksorted(values: list[int]) -> list[int]:
+    """Return the places of the values from small to large, as numpy's portable quicksort leaves equal ones.
+
+    Quicksort by the median of three, the smaller part first; insertion for 16 values and fewer.
+    """
+    order, parts = list(range(len(values))), [(0, len(values) - 1)]
+
+    def swap(i: int, j: int, if_less: bool = False) -> None:
+        if not if_less or values[order[i]] < values[order[j]]:
+            order[i], order[j] = order[j], order[i]
+
+    while parts:
+        low, high = parts.pop()
+        while high - low > 15:
+            middle = (low + high) // 2
+            swap(middle, low, if_less=True)
+            swap(high, middle, if_less=True)
+            swap(middle, low, if_less=True)
+            pivot = values[order[middle]]
+            i, j = low, high - 1
+            swap(middle, j)
+            while True:
+                i = next(k for k in range(i + 1, high + 1) if values[order[k]] >= pivot)
+                j = next(k for k in range(j - 1, low - 1, -1) if values[order[k]] <= pivot)
+                if i >= j:
+                    break
+                swap(i, j)
+            swap(i, high - 1)
+            smaller, larger = sorted([(low, i - 1), (i + 1, high)], key=lambda part: part[1] - part[0])
+            parts.append(larger)
+            low, high = smaller
+        for i in range(low + 1, high + 1):
+            for j in range(i, low, -1):
+                if values[order[j]] >= values[order[j - 1]]:
+                    break
+                swap(j, j - 1)
+    return order
+
+
+@pytest.mark.parametrize("size", [3, 16, 17, 40, 1000, 20_000])
+def test_order_of_equally_frequent_words(size: int):
+    """The custom vocabulary of the tutorial: pandas reverses the column, sorts by quicksort and reverses the result."""
+    rng = np.random.default_rng(size)
+    counts = {f"w{i}": int(count) for i, count in enumerate(rng.integers(1, max(2, size // 8), size))}
+    names = list(counts)[::-1]
+    expected = [names[place] for place in reversed(quicksorted(list(counts.values())[::-1]))]
+    assert STYLES["custom"].ranked(counts) == expected
+    assert STYLES["torchtext"].ranked(counts) == [
+        name for name, _ in sorted(counts.items(), key=lambda p: (-p[1], p[0]))
+    ]
 
 
 def test_counts():
