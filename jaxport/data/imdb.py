@@ -81,8 +81,8 @@ def read_texts(folder: str | Path) -> tuple[Texts, Texts]:
 def synthetic(n: int, rng: np.random.Generator) -> Splits:
     """Make `n` training and max(1, ⌊n/5⌋) validation reviews with the same shapes; some words speak for one side.
 
-    Words 2 to 9,999 are drawn with P(word k) ∝ 1/k; each is, with probability 0.15, one of ten that only reviews of
-    its class have. Lengths vary from 20 to 200, padding in front.
+    A word is, with probability 0.15, one of ten that only reviews of its class have (2 to 11, 12 to 21), and else one
+    of 22 to 9,999 with P(k) ∝ 1/k. Lengths vary from 20 to 200, padding in front.
 
     Raises:
         UsageError: n is less than 1.
