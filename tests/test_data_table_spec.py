@@ -135,7 +135,7 @@ def test_damaged(tmp_path: Path, content: str | bytes, columns: dict[str, Column
         read(tmp_path, content, columns)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-16", "utf-32", "utf-7"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16", "utf-32", "utf-7", "undefined"])
 def test_another_encoding(tmp_path: Path, encoding: str):
     with pytest.raises(DataError, match=rf"t\.csv: is not {encoding} text \(.*\); save it as {encoding}"):
         read(tmp_path, "a,b\n1,é+\xff".encode("latin-1"), A, encoding=encoding)
@@ -143,6 +143,7 @@ def test_another_encoding(tmp_path: Path, encoding: str):
 
 WRONG = {
     "encoding is 'klingon'; it must be one that Python knows": lambda p: read(p, CSV, A, encoding="klingon"),
+    "encoding is 'a\\x00b'": lambda p: read(p, CSV, A, encoding="a\0b"),
     "encoding is 'zip'": lambda p: read(p, CSV, A, encoding="zip"),
     "delimiter is ';;'; it must be one character": lambda p: read(p, CSV, A, delimiter=";;"),
     "delimiter is ''": lambda p: read(p, CSV, A, delimiter=""),

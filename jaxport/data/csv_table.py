@@ -106,7 +106,7 @@ def _decode(path: str | Path, encoding: str) -> str:
         raise DataError(f"{path}: is not {name} text ({bad}); save it as {name}") from error
     except UnicodeError as error:
         raise DataError(f"{path}: is not {name} text ({error}); save it as {name}") from error
-    except LookupError:
+    except (LookupError, ValueError):
         raise UsageError(f"encoding is {encoding!r}; it must be one that Python knows, such as utf-8") from None
 
 
