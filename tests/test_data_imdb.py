@@ -117,8 +117,11 @@ def test_wrong_use(tmp_path: Path):
     for options in ({"vocabulary": "glove"}, {"num_words": 1}, {"length": 0}):
         with pytest.raises(UsageError, match=f"{next(iter(options))} is|length {options.get('length')}"):
             imdb.load(write_imdb(tmp_path), cache=False, **options)
-    with pytest.raises(DataError, match=r"train\.tsv: no such file"):
+    with pytest.raises(DataError, match=r"absent: has no train\.tsv and test\.tsv, nor aclImdb; one of the two"):
         imdb.load(tmp_path / "absent", cache=False)
+    (tmp_path / "test.tsv").unlink()
+    with pytest.raises(DataError, match=r"test\.tsv: no such file"):
+        imdb.load(tmp_path, cache=False)
 
 
 def test_synthetic():

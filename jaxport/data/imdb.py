@@ -11,7 +11,7 @@ from jaxport.data.files import is_present, locate
 from jaxport.data.splits import Arrays, Splits, synthetic_sizes
 from jaxport.data.text import LENGTH, NUM_WORDS, STYLES, Vocabulary
 from jaxport.data.text_folder import TextFolder, put, read_tsv
-from jaxport.errors import UsageError
+from jaxport.errors import DataError, UsageError
 
 FILES = ("train.tsv", "test.tsv")
 CLASSES = ("negative", "positive")
@@ -71,7 +71,10 @@ def read_texts(folder: str | Path) -> tuple[Texts, Texts]:
     folder = Path(folder)
     roots = (folder / "aclImdb", folder)
     published = next((root for root in roots if (root / "train" / "pos").is_dir()), None)
-    if published is None or all(is_present(folder, name) for name in FILES):
+    tables = [name for name in FILES if is_present(folder, name)]
+    if published is None and not tables:
+        raise DataError(f"{folder}: has no {' and '.join(FILES)}, nor aclImdb; one of the two is needed")
+    if published is None or len(tables) == len(FILES):
         train, val = (read_tsv(locate(folder, name)) for name in FILES)
         return train, val
     train, val = (_read_published(published / part) for part in ("train", "test"))
