@@ -9,7 +9,19 @@ import pytest
 from sampling import spread
 
 # Files whose every case is a name, a port or a mistake of its own: there all are run.
-ONE_OF_EACH = ("_db", "database", "every_module", "twins", "complete", "listing", "ports", "mistake", "trap", "init")
+ONE_OF_EACH = (
+    "_db",
+    "database",
+    "every_module",
+    "twins",
+    "complete",
+    "listing",
+    "ports",
+    "mistake",
+    "trap",
+    "init",
+    "random",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -144,13 +144,13 @@ def to_jax_argument(value: Any) -> Any:
     return value
 
 
-def build(name: str, args: Any, kwargs: Any) -> nn.Module:
-    """Make a jaxport module by PyTorch's name and arguments."""
+def build(name: str, args: Any, kwargs: Any, rngs: nnx.Rngs | None = None) -> nn.Module:
+    """Make a jaxport module by PyTorch's name and arguments; its random values come from `rngs`, or from any."""
     made = getattr(nn, name)
     args, kwargs = mapped(args, to_jax_argument), mapped(kwargs, to_jax_argument)
     kwargs = {key: value for key, value in kwargs.items() if key != "device"}
     if "rngs" in inspect.signature(made.__init__).parameters:
-        kwargs["rngs"] = nnx.Rngs(0)
+        kwargs["rngs"] = nnx.Rngs(0) if rngs is None else rngs
     return made(*args, **kwargs)
 
 

@@ -1,20 +1,44 @@
 """Data sets by name: where their files are looked for, and one reader each."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
-from . import covid, digits, fashion_mnist, files, imdb, mnist, points, titanic
+from . import covid, digits, fashion_mnist, files, imdb, mnist, points, tfds, titanic
+from .array_file import ArrayFile as ArrayFile
+from .dataset import ArrayDataset as ArrayDataset
+from .dataset import ConcatDataset as ConcatDataset
+from .dataset import MapDataset as MapDataset
+from .dataset import Subset as Subset
+from .dataset import random_split as random_split
+from .pixels import to_float as to_float
 from .splits import Arrays as Arrays
 from .splits import Splits as Splits
-from .transforms import to_float as to_float
+
+if TYPE_CHECKING:
+    from . import transforms as transforms
+    from .collate import Batches as Batches
+    from .loader import DataLoader as DataLoader
 
 ENVIRONMENT_VARIABLE = "JAXPORT_DATA"
+# What needs JAX is imported when it is first used: reading a file does not.
+_LAZY = {"Batches": "collate", "DataLoader": "loader", "transforms": ""}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LAZY[name] or name}")
+    return getattr(module, name) if _LAZY[name] else module
 
 
 @dataclass(frozen=True)
@@ -59,10 +83,14 @@ DATASETS: dict[str, Dataset] = {
 def load(name: str, data: str | Path | None = None) -> Splits:
     """Read data set `name`, from the folder that `find` finds; an embedded set needs none.
 
+    "tfds:mnist" is a set that tensorflow-datasets prepared, in `data` or in the folder that JAXPORT_DATA names.
+
     Raises:
         UsageError: there is no data set `name`.
         DataError: `data` is not a folder, the set's files are not found, or they are not what they should be.
     """
+    if name.startswith(tfds.PREFIX):
+        return tfds.load(name, _root(name, data))
     dataset = _get(name)
     folder = find(name, data)
     if folder is None and not dataset.embedded:
@@ -83,6 +111,13 @@ def find(name: str, data: str | Path | None = None) -> Path | None:
     dataset = _get(name)
     found = (folder for folder in _places(name, data) if not _missing(dataset, folder))
     return None if dataset.embedded else next(found, None)
+
+
+def _root(name: str, data: str | Path | None) -> Path:
+    root = data or os.environ.get(ENVIRONMENT_VARIABLE)
+    if not root:
+        raise DataError(f"{name}: neither --data (data=) nor ${ENVIRONMENT_VARIABLE} names the folder that holds it")
+    return Path(root).expanduser()
 
 
 def _get(name: str) -> Dataset:

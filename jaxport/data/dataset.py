@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from jaxport.errors import DataError, UsageError
+from jaxport.random import Generator
+
+from .array_file import ArrayFile
 
 
 class MapDataset:
@@ -59,7 +63,8 @@ class ArrayDataset(MapDataset):
         shapes = [np.shape(array) for array in arrays]
         if not arrays or not all(shapes) or len({shape[0] for shape in shapes}) != 1:
             raise DataError(f"arrays have shapes {shapes}; at least one is needed, all with the same first axis")
-        self.arrays = tuple(np.asarray(a) if not hasattr(a, "__array_namespace__") else a for a in arrays)
+        as_they_are = [isinstance(a, ArrayFile) or hasattr(a, "__array_namespace__") for a in arrays]
+        self.arrays = tuple(a if keep else np.asarray(a) for a, keep in zip(arrays, as_they_are, strict=True))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -122,6 +127,32 @@ class Subset(MapDataset):
         return self.dataset[int(self.indices[self.place(index)])]
 
 
+def stored_arrays(dataset: Any) -> tuple[tuple[Any, ...] | None, np.ndarray | None]:
+    """Return the arrays that hold a data set's examples, and which of their rows; None, None if arrays do not hold it.
+
+    Rows None: all of them, in order. A concatenation of arrays in memory is made one.
+    """
+    if isinstance(dataset, ArrayDataset):
+        return dataset.arrays, None
+    if isinstance(dataset, Subset):
+        arrays, rows = stored_arrays(dataset.dataset)
+        return arrays, dataset.indices if rows is None else rows[dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [stored_arrays(part) for part in dataset.datasets]
+        columns = [arrays if rows is None else _rows_of(arrays, rows) for arrays, rows in parts if arrays is not None]
+        if len(columns) == len(parts) and len({len(arrays) for arrays in columns}) == 1 and not _on_disk(columns):
+            return tuple(np.concatenate([np.asarray(a) for a in same]) for same in zip(*columns, strict=True)), None
+    return None, None
+
+
+def _rows_of(arrays: tuple[Any, ...], rows: np.ndarray) -> tuple[Any, ...]:
+    return arrays if _on_disk([arrays]) else tuple(array[rows] for array in arrays)
+
+
+def _on_disk(columns: list[tuple[Any, ...]]) -> bool:
+    return any(isinstance(a, (ArrayFile, np.memmap)) for arrays in columns for a in arrays)
+
+
 def random_split(dataset: MapDataset, lengths: Sequence[int | float], seed: int = 0) -> list[Subset]:
     """Cut a data set at random into parts that do not overlap.
 
@@ -133,8 +164,6 @@ def random_split(dataset: MapDataset, lengths: Sequence[int | float], seed: int 
 
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.random_split
     """
-    from jaxport.random import Generator
-
     sizes = _sizes(lengths, len(dataset))
     order = Generator(seed).randperm(len(dataset))
     ends = np.cumsum(sizes)
@@ -142,7 +171,7 @@ def random_split(dataset: MapDataset, lengths: Sequence[int | float], seed: int 
 
 
 def _sizes(lengths: Sequence[int | float], total: int) -> list[int]:
-    if len(lengths) and np.isclose(sum(lengths), 1.0) and all(0 <= length <= 1 for length in lengths):
+    if math.isclose(sum(lengths), 1.0) and all(0 <= length <= 1 for length in lengths):
         sizes = [int(np.floor(total * length)) for length in lengths]
         for extra in range(total - sum(sizes)):
             sizes[extra % len(sizes)] += 1

@@ -1,34 +1,19 @@
-"""Functions of a batch that run where the batch is: NumPy's arrays and JAX's alike, inside `jax.jit` too."""
+"""Transforms of batches, by torchvision's names."""
 
-from typing import Any
-
-import numpy as np
-
-
-def to_float(x: Any, dtype: Any = np.float32) -> Any:
-    """Bring pixels from 0..255 to [0, 1], as PyTorch's `ToTensor` does; an array of floats passes unchanged.
-
-    y = x / 255, correctly rounded in `dtype`
-
-    x: uint8 of any shape, or floats. dtype: a float dtype.
-
-    Raises:
-        TypeError: x is neither uint8 nor of a float dtype, or `dtype` is not one.
-
-    Source: https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.ToTensor.html.
-    """
-    xp = x.__array_namespace__()
-    if xp.isdtype(x.dtype, "real floating"):
-        return x
-    if x.dtype != np.uint8:
-        raise TypeError(f"x is of dtype {x.dtype}; it must be uint8 (0 to 255) or a float dtype")
-    # Looked up, not divided: XLA compiles x / 255 into x · (1/255), which differs in float32's last bit for 126 of
-    # the 256 values.
-    return xp.take(xp.asarray(_quotients(np.dtype(dtype)), dtype=dtype), x, mode="clip")
-
-
-def _quotients(dtype: np.dtype) -> np.ndarray:
-    table = np.arange(256).astype(dtype) / np.asarray(255, dtype)
-    if table.dtype != dtype:  # integers divide into float64
-        raise TypeError(f"dtype is {dtype}; it must be a float dtype")
-    return table
+from .image_transforms import CenterCrop as CenterCrop
+from .image_transforms import Compose as Compose
+from .image_transforms import Crop as Crop
+from .image_transforms import Lambda as Lambda
+from .image_transforms import Normalize as Normalize
+from .image_transforms import OneHot as OneHot
+from .image_transforms import Pad as Pad
+from .image_transforms import Resize as Resize
+from .image_transforms import ToFloat as ToFloat
+from .image_transforms import apply as apply
+from .image_transforms import needs_key as needs_key
+from .image_transforms import rotate as rotate
+from .pixels import to_float as to_float
+from .random_transforms import RandomCrop as RandomCrop
+from .random_transforms import RandomHorizontalFlip as RandomHorizontalFlip
+from .random_transforms import RandomRotation as RandomRotation
+from .random_transforms import RandomVerticalFlip as RandomVerticalFlip

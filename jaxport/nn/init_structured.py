@@ -7,8 +7,13 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
+
+from jaxport import random as host
+
+from .init_draw import RandomSource, draw_normal
 
 
 def _normal_cdf(x: float) -> float:
@@ -34,7 +39,13 @@ def _truncated_tail(key: jax.Array, shape: tuple[int, ...], low: float, high: fl
 
 
 def trunc_normal_(
-    tensor: nnx.Variable, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, *, generator: jax.Array
+    tensor: nnx.Variable,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    *,
+    generator: RandomSource,
 ) -> nnx.Variable:
     """Fill with N(mean, std²) truncated to [a, b]; the bounds are values, not numbers of standard deviations.
 
@@ -55,6 +66,10 @@ def trunc_normal_(
             stacklevel=2,
         )
     low, high = (a - mean) / std, (b - mean) / std
+    if isinstance(generator, host.Generator):
+        empty = np.empty(tensor.shape, tensor.dtype)
+        tensor.set_value(jnp.asarray(host.trunc_normal_(empty, mean, std, a, b, generator=generator)))
+        return tensor
     if _normal_cdf(high) - _normal_cdf(low) > 0.3:
         standard = jax.random.truncated_normal(generator, low, high, tensor.shape, jnp.float32)
     else:
@@ -98,7 +113,7 @@ def dirac_(tensor: nnx.Variable, groups: int = 1) -> nnx.Variable:
     return tensor
 
 
-def orthogonal_(tensor: nnx.Variable, gain: float = 1.0, *, generator: jax.Array) -> nnx.Variable:
+def orthogonal_(tensor: nnx.Variable, gain: float = 1.0, *, generator: RandomSource) -> nnx.Variable:
     """Fill with a uniformly random (semi-)orthogonal matrix times `gain`; trailing dimensions are flattened.
 
     Q of the QR decomposition of a normal matrix, its columns' signs those of R's diagonal (Saxe et al. 2013).
@@ -115,7 +130,7 @@ def orthogonal_(tensor: nnx.Variable, gain: float = 1.0, *, generator: jax.Array
         return tensor
     rows, columns = shape[0], math.prod(shape[1:])
     exact = jnp.float64 if tensor.dtype == jnp.float64 else jnp.float32
-    matrix = jax.random.normal(generator, (rows, columns), exact)
+    matrix = draw_normal(generator, (rows, columns), exact)
     q, r = jnp.linalg.qr(matrix.T if rows < columns else matrix)
     q = q * jnp.sign(jnp.diagonal(r))[None, :]
     q = q.T if rows < columns else q
@@ -123,7 +138,7 @@ def orthogonal_(tensor: nnx.Variable, gain: float = 1.0, *, generator: jax.Array
     return tensor
 
 
-def sparse_(tensor: nnx.Variable, sparsity: float, std: float = 0.01, *, generator: jax.Array) -> nnx.Variable:
+def sparse_(tensor: nnx.Variable, sparsity: float, std: float = 0.01, *, generator: RandomSource) -> nnx.Variable:
     """Fill a matrix with N(0, std²), then zero ⌈sparsity · rows⌉ random elements of each column (Martens 2010).
 
     Raises:
@@ -135,9 +150,21 @@ def sparse_(tensor: nnx.Variable, sparsity: float, std: float = 0.01, *, generat
         raise ValueError(f"sparse_: tensor must have 2 dimensions, got shape {tensor.shape}")
     if not 0.0 <= sparsity <= 1.0:
         raise ValueError(f"sparse_: sparsity must be a fraction between 0 and 1, got {sparsity!r}")
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    if isinstance(generator, host.Generator):
+        tensor.set_value(jnp.asarray(_sparse_on_host(tensor.shape, tensor.dtype, zeros, std, generator)))
+        return tensor
     value_key, row_key = jax.random.split(generator)
     values = std * jax.random.normal(value_key, tensor.shape, tensor.dtype)
     ranks = jnp.argsort(jnp.argsort(jax.random.uniform(row_key, tensor.shape), axis=0), axis=0)
-    zeros = math.ceil(sparsity * tensor.shape[0])
     tensor.set_value(jnp.where(ranks < zeros, jnp.zeros_like(values), values))
     return tensor
+
+
+def _sparse_on_host(
+    shape: tuple[int, ...], dtype: np.dtype, zeros: int, std: float, source: host.Generator
+) -> np.ndarray:
+    values = source.normal(0.0, std, shape, dtype)
+    for column in range(shape[1]):
+        values[source.randperm(shape[0])[:zeros], column] = 0.0
+    return values

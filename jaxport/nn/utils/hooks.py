@@ -8,6 +8,7 @@ import jax
 from flax import nnx
 
 from jaxport.nn.checks import positive_int
+from jaxport.nn.init_draw import draw_normal
 from jaxport.nn.module import Buffer, Module, Parameter, fresh_rngs
 
 from . import algebra
@@ -141,7 +142,7 @@ def spectral_norm(
     weight = _parameter("spectral_norm", module, name)
     axis = algebra.default_dim(module) if dim is None else dim
     matrix, keys = algebra.as_matrix(weight[...], axis), fresh_rngs(rngs, "spectral_norm")
-    u, v = (algebra.normalize(jax.random.normal(keys.params(), (n,), weight.dtype), eps) for n in matrix.shape)
+    u, v = (algebra.normalize(draw_normal(keys.params(), (n,), weight.dtype), eps) for n in matrix.shape)
     delattr(module, name)
     setattr(module, f"{name}_orig", weight)
     setattr(module, f"{name}_u", Buffer(u))

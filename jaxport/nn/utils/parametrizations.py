@@ -10,6 +10,7 @@ from flax import nnx
 from jax import lax
 
 from jaxport.nn.checks import positive_int
+from jaxport.nn.init_draw import draw_normal
 from jaxport.nn.module import Buffer, Module, fresh_rngs
 
 from . import algebra
@@ -59,7 +60,7 @@ class _SpectralNorm(Module):
             return
         self.n_power_iterations = n_power_iterations
         matrix = algebra.as_matrix(weight, self.dim)
-        u, v = (jax.random.normal(rngs.params(), (n,), weight.dtype) for n in matrix.shape)
+        u, v = (draw_normal(rngs.params(), (n,), weight.dtype) for n in matrix.shape)
         u, v = algebra.power_iterations(matrix, u, algebra.normalize(v, eps), 15, eps, u_first=True)
         self._u, self._v = Buffer(u), Buffer(v)
 
@@ -148,7 +149,7 @@ class _Orthogonal(Module):
             error = jnp.abs(algebra.product(tall.mT, tall) - jnp.eye(k, dtype=tall.dtype)).max()
             orthogonal = bool(error <= 10.0 * n * jnp.finfo(tall.dtype).eps + 1e-5)
             return Buffer(tall if orthogonal else _make_orthogonal(tall))
-        more = jax.random.normal(rngs.params(), (*tall.shape[:-1], n - k), tall.dtype)
+        more = draw_normal(rngs.params(), (*tall.shape[:-1], n - k), tall.dtype)
         return Buffer(_make_orthogonal(jnp.concatenate([tall, more], axis=-1)))
 
     def forward(self, x: jax.Array) -> jax.Array:
