@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,29 @@ def write_images(folder: Path, suffix: str = "", counts: tuple[int, int] = (6, 3
 def titanic_csv(*rows: str, header: str = TITANIC_HEADER) -> str:
     """Return the text of a passenger list."""
     return "\n".join((header, *(rows or TITANIC_ROWS))) + "\n"
+
+
+def write_imdb(folder: Path) -> Path:
+    """Write four reviews as train.tsv and two as test.tsv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train = '1\tA fine film.<br />Fine!\n0\tA dull film\n1\tfine, "fine"\n0\tNo\n'
+    (folder / "train.tsv").write_bytes(train.encode())
+    (folder / "test.tsv").write_bytes("0\tdull, dull\n1\tune bonne idée\n".encode())
+    return folder
+
+
+def covid_tsv(days: int = 12) -> str:
+    """Return the text of a series whose day d has 100·d², d² and d cases."""
+    first = date(2020, 1, 24)
+    rows = [f"{first + timedelta(days=d)}\t{100 * d * d}.0\t{d * d}.0\t{d}.0" for d in range(days)]
+    return "\n".join(("date\tconfirmed_num\tcured_num\tdead_num", *rows)) + "\n"
+
+
+def write_covid(folder: Path) -> Path:
+    """Write twelve days as covid-19.csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "covid-19.csv").write_text(covid_tsv(), encoding="utf-8")
+    return folder
 
 
 def write_titanic(folder: Path, train: str | None = None) -> Path:

@@ -7,17 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import write_images, write_titanic
+from data_files import write_covid, write_images, write_imdb, write_titanic
 
 from jaxport import data
 from jaxport.errors import DataError, UsageError
 
-WRITERS = {"mnist": write_images, "fashion_mnist": write_images, "titanic": write_titanic}
+WRITERS = {
+    "mnist": write_images,
+    "fashion_mnist": write_images,
+    "titanic": write_titanic,
+    "imdb": write_imdb,
+    "covid": write_covid,
+}
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch):
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
     monkeypatch.delenv("JAXPORT_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def test_every_data_set_is_described():

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
-from . import digits, fashion_mnist, files, mnist, points, tfds, titanic
+from . import covid, digits, fashion_mnist, files, imdb, mnist, points, tfds, titanic
 from .array_file import ArrayFile as ArrayFile
 from .dataset import ArrayDataset as ArrayDataset
 from .dataset import ConcatDataset as ConcatDataset
@@ -74,6 +74,8 @@ DATASETS: dict[str, Dataset] = {
             fashion_mnist.synthetic,
         ),
         Dataset("titanic", "891 passengers of the Titanic", titanic.FILES, False, titanic.load, titanic.synthetic),
+        Dataset("imdb", "25,000 film reviews", imdb.FILES, False, imdb.load, imdb.synthetic),
+        Dataset("covid", "47 days of COVID-19 in China", covid.FILES, False, covid.load, covid.synthetic),
     )
 }
 

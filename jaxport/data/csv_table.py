@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxport.data.files import read_bytes
-from jaxport.errors import DataError
+from jaxport.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,19 @@ class Table:
         return DataError(f"{self.path}, line {line}, column {name}: is {found}; it must be {wanted}")
 
 
-def read_table(path: str | Path, names: Sequence[str]) -> Table:
+def read_table(path: str | Path, names: Sequence[str], *, delimiter: str = ",", encoding: str = "utf-8-sig") -> Table:
     """Read the columns `names` of a comma-separated UTF-8 file, gzip or plain, whose first line names its columns.
 
-    Other columns and blank lines are skipped.
+    Other columns and blank lines are skipped. `delimiter` and `encoding` are for files with others.
 
     Raises:
+        UsageError: the delimiter is not one character, or there is no such encoding.
         DataError: the file is missing, empty, not UTF-8 or not CSV; a column is missing or there twice; a row has more
             or fewer values than the header; there are no rows.
 
     Source: RFC 4180.
     """
-    rows = _rows(path, _decode(path))
+    rows = _rows(path, _decode(path, encoding), delimiter)
     _, header = next(rows, (0, []))
     _check_header(path, header, names)
     lines, body = [], []
@@ -95,18 +96,25 @@ def read_table(path: str | Path, names: Sequence[str]) -> Table:
     return Table(str(path), {name: tuple(row[header.index(name)] for row in body) for name in names}, tuple(lines))
 
 
-def _decode(path: str | Path) -> str:
+def _decode(path: str | Path, encoding: str) -> str:
     content = read_bytes(path)
+    name = "UTF-8" if encoding == "utf-8-sig" else encoding  # spreadsheets put a byte order mark in front
     try:
-        return content.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
-        bad = f"byte {content[error.start]:02x} at position {error.start}"
-        raise DataError(f"{path}: is not UTF-8 text ({bad}); save it as UTF-8") from error
+        bad = f"byte {content[error.start : error.start + 1].hex()} at position {error.start}"
+        raise DataError(f"{path}: is not {name} text ({bad}); save it as {name}") from error
+    except UnicodeError as error:
+        raise DataError(f"{path}: is not {name} text ({error}); save it as {name}") from error
+    except (LookupError, ValueError):
+        raise UsageError(f"encoding is {encoding!r}; it must be one that Python knows, such as utf-8") from None
 
 
-def _rows(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: str | Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (line that the row begins on, its values) for every row that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    if len(delimiter) != 1 or delimiter in '"\r\n ':
+        raise UsageError(f"delimiter is {delimiter!r}; it must be one character, no quotation mark, space or line end")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
         for row in reader:
