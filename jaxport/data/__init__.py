@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
-from . import digits, fashion_mnist, files, mnist, points, titanic
+from . import cifar2, cifar10, digits, fashion_mnist, files, mnist, points, titanic
 from .splits import Arrays as Arrays
 from .splits import Splits as Splits
 from .transforms import to_float as to_float
@@ -49,6 +49,8 @@ DATASETS: dict[str, Dataset] = {
             fashion_mnist.load,
             fashion_mnist.synthetic,
         ),
+        Dataset("cifar2", "12,000 pictures of airplanes and cars", cifar2.FILES, False, cifar2.load, cifar2.synthetic),
+        Dataset("cifar10", "60,000 pictures of ten things", cifar10.FILES, False, cifar10.load, cifar10.synthetic),
         Dataset("titanic", "891 passengers of the Titanic", titanic.FILES, False, titanic.load, titanic.synthetic),
     )
 }
