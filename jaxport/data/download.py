@@ -1,13 +1,15 @@
-"""Published data sets fetched: with progress, resumed where they stopped, checked, and there only once they are whole."""
+"""Published data sets fetched: with progress, resumed where they stopped, checked, there only once they are whole."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
 import os
+import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,6 +26,14 @@ ATTEMPTS = 4  # connections in a row that bring nothing new
 Advance = Callable[[int], None]
 
 
+class _Broken(Exception):
+    """The connection failed; `again`: another one may do better."""
+
+    def __init__(self, reason: object, again: bool) -> None:
+        super().__init__(str(getattr(reason, "reason", None) or reason or type(reason).__name__))
+        self.again = again
+
+
 def download(name: str, folder: str | Path, console: Console | None = None) -> list[Path]:
     """Fetch the published files of data set `name` into `folder` and return their paths.
 
@@ -32,15 +42,15 @@ def download(name: str, folder: str | Path, console: Console | None = None) -> l
 
     Raises:
         UsageError: no published files of `name` are known.
-        DataError: a host cannot be reached or stops (the `.part` file is kept); what comes, or what is there, is not the
-            published file; the folder cannot be written (the `.part` file is removed).
+        DataError: a host cannot be reached or stops (the `.part` file is kept); what comes, or what is there, is not
+            the published file; the folder cannot be written (the `.part` file is removed).
     """
     folder, files = Path(folder).expanduser(), sources(name)
     paths = []
     for source in files:
         try:
             paths.append(_fetch(source, folder / source.file, console))
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except _Broken as error:
             raise DataError(_offline(source, files, folder, error)) from error
     if name in UNPACKED and not (folder / UNPACKED[name]).exists():
         paths.append(_unpack(paths[0], folder, UNPACKED[name]))
@@ -51,12 +61,23 @@ def target(name: str, data: str | Path | None) -> Path:
     """Return the folder that `download` should fill: `data/name`, or `$JAXPORT_DATA/name`.
 
     Raises:
-        UsageError: neither names a folder.
+        UsageError: neither names a folder; data set `name` needs no files, is not published, or there is none.
     """
-    root = data or os.environ.get("JAXPORT_DATA")
-    if not root:
-        raise UsageError(f"no folder for data set {name!r}: give --data DIR, or set JAXPORT_DATA=DIR")
-    return Path(root).expanduser() / name
+    from jaxport.data import DATASETS, ENVIRONMENT_VARIABLE
+
+    root = data or os.environ.get(ENVIRONMENT_VARIABLE)
+    folder = Path(root or "DIR").expanduser() / name
+    if name not in SOURCES and name in DATASETS:
+        files = ", ".join(DATASETS[name].files)
+        how = (
+            f"is not published in this form: put {files} in {folder}"
+            if files
+            else "is part of jaxport: it needs no files"
+        )
+        raise UsageError(f"data set {name!r} {how}; fetched are {', '.join(SOURCES)}")
+    if name in SOURCES and not root:
+        raise UsageError(f"no folder for data set {name!r}: give --data DIR, or set {ENVIRONMENT_VARIABLE}=DIR")
+    return folder
 
 
 def _fetch(source: Source, path: Path, console: Console | None) -> Path:
@@ -66,17 +87,15 @@ def _fetch(source: Source, path: Path, console: Console | None) -> Path:
         return path
     part = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with _progress(source, console) as advance:
             _fill(source, part, advance)
         if problem := _problem(part, source):
             part.unlink()
             raise DataError(f"{source.url}: {problem}; it was thrown away: try again later")
         os.replace(part, path)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        raise  # these are OSErrors too, but the disk is not to blame
-    except OSError as error:
-        part.unlink(missing_ok=True) if part.is_file() else None
+    except OSError as error:  # the disk's: the network's are _Broken
+        if part.is_file():
+            part.unlink()
         raise DataError(f"{path}: cannot be written ({error.strerror or error}); make room, or give another") from error
     return path
 
@@ -96,15 +115,15 @@ def _fill(source: Source, part: Path, advance: Advance) -> None:
     while (size := _size(part)) != source.size:
         if size > source.size:
             part.unlink()  # not a piece of this file
-            size = 0
+            continue
         try:
             _continue(source, part, size, advance)
-        except (http.client.HTTPException, TimeoutError, ConnectionError):
-            if failures + 1 >= ATTEMPTS:
+        except _Broken as error:
+            if not error.again or failures + 1 >= ATTEMPTS:
                 raise
         failures = 0 if _size(part) > size else failures + 1
         if failures >= ATTEMPTS:
-            raise http.client.HTTPException(f"the connection ended {ATTEMPTS} times without a byte")
+            raise _Broken(f"the connection ended {ATTEMPTS} times without a byte", again=False)
 
 
 def _size(path: Path) -> int:
@@ -112,23 +131,39 @@ def _size(path: Path) -> int:
 
 
 def _continue(source: Source, part: Path, size: int, advance: Advance) -> None:
-    headers = {"User-Agent": "jaxport", "Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(source.url, headers=headers), timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise
+    response = _connect(source, size)
+    if response is None:
         part.unlink()  # the host's file is shorter than the piece
         return
     with response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT and _start(response) == size
         start = size if resumed else 0
-        length = response.headers.get("Content-Length")
-        if length is not None and start + int(length) != source.size:
+        length = response.headers.get("Content-Length", "")
+        if length.isdecimal() and start + int(length) != source.size:
             raise DataError(f"{source.url}: the host offers {start + int(length)} bytes; {source.size} were published")
         advance(start)
+        part.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab" if resumed else "wb") as file:
-            _copy(response, file, source.size - start, advance)
+            is_too_long = _copy(response, file, source.size - start, advance)
+    if is_too_long:
+        part.unlink()
+        raise DataError(f"{source.url}: more than the {source.size} bytes come that were published; try again later")
+
+
+def _connect(source: Source, size: int) -> Any:
+    """Ask for the file from byte `size` on; None if it has no such byte."""
+    headers = {"User-Agent": "jaxport", "Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
+    try:
+        return urllib.request.urlopen(urllib.request.Request(source.url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return None
+        raise _Broken(f"status {error.code}, {error.reason}", again=False) from error
+    except urllib.error.URLError as error:
+        raise _Broken(error, again=False) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _Broken(error, again=True) from error
 
 
 def _start(response: Any) -> int:
@@ -137,56 +172,54 @@ def _start(response: Any) -> int:
     return int(first) if first.isdecimal() else -1
 
 
-def _copy(response: IO[bytes], file: IO[bytes], left: int, advance: Advance) -> None:
-    while chunk := response.read(min(CHUNK, left + 1)):
+def _copy(response: IO[bytes], file: IO[bytes], left: int, advance: Advance) -> bool:
+    """Copy what comes, at most `left` bytes, and tell whether there is more."""
+    while chunk := _receive(response, left + 1):
         if len(chunk) > left:
-            raise DataError("more bytes come than were published; get the file by hand")
+            return True
         file.write(chunk)
         left -= len(chunk)
         advance(file.tell())
+    return False
+
+
+def _receive(response: IO[bytes], most: int) -> bytes:
+    try:
+        return response.read(min(CHUNK, most))
+    except (OSError, http.client.HTTPException) as error:
+        raise _Broken(error, again=True) from error
 
 
 def _unpack(archive: Path, folder: Path, inner: str) -> Path:
     """Unpack beside the archive and keep the one folder that is read."""
-    whole = extract(archive, folder / f".{inner}.unpacked")
+    whole = folder / f".{inner}.unpacked"
+    shutil.rmtree(whole, ignore_errors=True)  # left over where unpacking was killed
     try:
-        os.rename(whole / inner, folder / inner)
+        os.rename(extract(archive, whole) / inner, folder / inner)
     except OSError as error:
         raise DataError(f"{archive}: has no folder {inner} ({error.strerror}); get the archive again") from error
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
     return folder / inner
 
 
-def _offline(source: Source, files: tuple[Source, ...], folder: Path, error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
+def _offline(source: Source, files: tuple[Source, ...], folder: Path, error: _Broken) -> str:
     part = folder / f"{source.file}.part"
     kept = f" after {_size(part)} of {source.size} bytes, which are kept" if part.exists() else ""
     root = source.url.rpartition("/")[0]
     return (
-        f"{source.url}: cannot be fetched ({reason}){kept}; run this again with a connection,\n"
+        f"{source.url}: cannot be fetched ({error}){kept}; run this again with a connection,\n"
         f"or put {', '.join(file.file for file in files)} from {root}/ in {folder}."
     )
 
 
-def _progress(source: Source, console: Console | None) -> Any:
-    from contextlib import contextmanager
-
+@contextmanager
+def _progress(source: Source, console: Console | None) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    @contextmanager
-    def show() -> Any:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console or Console(quiet=True), transient=True) as bar:
-            task = bar.add_task(source.file, total=source.size)
-            yield lambda done: bar.update(task, completed=done)
-
-    return show()
-
-
-NAMES = tuple(SOURCES)
+    label = TextColumn("{task.description}")
+    columns = (label, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console or Console(quiet=True), transient=True) as bar:
+        task = bar.add_task(source.file, total=source.size)
+        yield lambda done: bar.update(task, completed=done)
