@@ -78,7 +78,7 @@ def cifar10_python(n: int = 4, protocol: int = 2) -> dict[str, bytes]:
 
 
 def python2_pickle(pixels: np.ndarray, labels: np.ndarray) -> bytes:
-    """Return a batch as Python 2's cPickle writes it in protocol 2, as the published files are: text is SHORT_BINSTRING."""
+    """Return a batch as Python 2's cPickle writes it in protocol 2, as the published files are: text is bytes."""
 
     def text(value: str) -> bytes:
         return b"U" + bytes([len(value)]) + value.encode()

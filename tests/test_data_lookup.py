@@ -21,7 +21,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_every_data_set_is_described():
-    assert set(data.DATASETS) == {"digits", "points", *WRITERS}
+    assert set(data.DATASETS) == {"digits", "points", "cifar2", "cifar10", *WRITERS}
     for name, dataset in data.DATASETS.items():
         assert dataset.name == name
         assert dataset.description
