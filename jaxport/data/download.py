@@ -111,7 +111,7 @@ def _problem(path: Path, source: Source) -> str:
 
 def _fill(source: Source, part: Path, advance: Advance) -> None:
     """Connect, and connect again where the connection broke, until the file is as long as it must be."""
-    failures = 0
+    failures = best = 0
     while (size := _size(part)) != source.size:
         if size > source.size:
             part.unlink()  # not a piece of this file
@@ -121,9 +121,11 @@ def _fill(source: Source, part: Path, advance: Advance) -> None:
         except _Broken as error:
             if not error.again or failures + 1 >= ATTEMPTS:
                 raise
-        failures = 0 if _size(part) > size else failures + 1
+        # A host that cannot resume begins at 0 again: only more than ever before is a step forward.
+        failures = 0 if _size(part) > max(best, size) else failures + 1
+        best = max(best, size, _size(part))
         if failures >= ATTEMPTS:
-            raise _Broken(f"the connection ended {ATTEMPTS} times without a byte", again=False)
+            raise _Broken(f"the connection ended {ATTEMPTS} times without a new byte", again=False)
 
 
 def _size(path: Path) -> int:
@@ -133,8 +135,10 @@ def _size(path: Path) -> int:
 def _continue(source: Source, part: Path, size: int, advance: Advance) -> None:
     response = _connect(source, size)
     if response is None:
-        part.unlink()  # the host's file is shorter than the piece
-        return
+        part.unlink()
+        raise DataError(
+            f"{source.url}: the host's file ends before byte {size}; what was here is thrown away: try again"
+        )
     with response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT and _start(response) == size
         start = size if resumed else 0
