@@ -31,7 +31,7 @@ def test_image_folder(root: Path) -> None:
     (root / "cat" / "notes.txt").touch()
     (root / "outside.png").touch()
     dataset = ImageFolder(root, transform=lambda x: x.shape, target_transform=lambda y: [y])
-    assert dataset.classes == ("ant", "bee", "cat")
+    assert dataset.classes == ["ant", "bee", "cat"]
     assert dataset.class_to_idx == {"ant": 0, "bee": 1, "cat": 2}
     assert dataset.targets == [0, 1, 1, 2, 2, 2, 2]
     names = [os.path.relpath(path, root) for path, _ in dataset.samples]
@@ -146,7 +146,7 @@ def test_decode_folder(root: Path, tmp_path: Path, workers: int | None) -> None:
     dataset = ImageFolder(root)
     np.testing.assert_array_equal(result.images, [image for image, _ in dataset])
     np.testing.assert_array_equal(result.labels, dataset.targets)
-    assert (result.images.dtype, result.labels.dtype, result.classes) == (np.uint8, np.int32, dataset.classes)
+    assert (result.images.dtype, result.labels.dtype, result.classes) == (np.uint8, np.int32, tuple(dataset.classes))
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
 
 
@@ -215,6 +215,7 @@ def test_the_cache_notices_a_change(root: Path, tmp_path: Path, counter: Counter
     change(root)
     result = decode_folder(root, tmp_path / "cache")
     assert counter.count
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # the old one is gone
     np.testing.assert_array_equal(result.images, [image for image, _ in ImageFolder(root)])
 
 

@@ -60,7 +60,7 @@ def decode_folder(
     classes = find_classes(root)
     samples = list_samples(root, classes)
     check_no_class_is_empty(root, classes, [label for _, label in samples])
-    file = None if cache is None else Path(cache).expanduser() / f"{_key(root, samples, on_error)}.npy"
+    file = None if cache is None else Path(cache).expanduser() / _name(root, samples, on_error)
     found = None if file is None else _read(file, classes)
     if found is not None:
         return found
@@ -71,19 +71,21 @@ def decode_folder(
     return decoded
 
 
-def _key(root: str | Path, samples: Samples, on_error: str) -> str:
-    """Digest what changes when an image does; the time of the last status change cannot be set back by a program."""
-    digest = hashlib.blake2b(
-        f"{VERSION} {on_error} {os.path.abspath(root)}".encode(errors="surrogateescape"), digest_size=16
-    )
+def _name(root: str | Path, samples: Samples, on_error: str) -> str:
+    """Name the cache's file: first what stays, then what changes when an image does.
+
+    The time of the last status change is among it: no program can set that back.
+    """
+    digest = hashlib.blake2b(digest_size=16)
     for path, label in samples:
         try:
             status = os.stat(path)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); a readable file is needed") from None
-        line = f"\0{path}\0{label} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-        digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+        line = f"{path}\0{label} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\0"
+        digest.update(os.fsencode(line))
+    place = hashlib.blake2b(os.fsencode(f"{VERSION} {on_error} {os.path.abspath(root)}"), digest_size=8)
+    return f"{place.hexdigest()}-{digest.hexdigest()}.npy"
 
 
 def _decode(samples: Samples, classes: tuple[str, ...], workers: int | None, on_error: str) -> Decoded:
@@ -153,6 +155,9 @@ def _write(file: Path, decoded: Decoded) -> None:
             np.save(handle, decoded.images)
             np.save(handle, decoded.labels)
             np.save(handle, np.frombuffer(json.dumps(decoded.skipped).encode(), np.uint8))
+        for other in file.parent.glob(f"{file.name.partition('-')[0]}-*.npy"):
+            if other != file:
+                other.unlink(missing_ok=True)  # of the same folder before it changed
     except OSError as error:
         reason = error.strerror or error
         warnings.warn(

@@ -49,7 +49,7 @@ class ImageFolder(MapDataset):
         check_on_error(on_error)
         self.root, self.loader = str(root), loader
         self.transform, self.target_transform = transform, target_transform
-        self.classes = find_classes(root)
+        self.classes = list(find_classes(root))
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
         self.samples = list_samples(root, self.classes)
         self.skipped: list[str] = []
