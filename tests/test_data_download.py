@@ -1,7 +1,6 @@
 """Downloads from a server of our own: resumed, checked, whole or not there; and what is said without a connection."""
 
 import hashlib
-import http.server
 import io
 import signal
 import subprocess
@@ -12,67 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from file_server import CONTENT, Server
 from image_files import tar_bytes
 
 from jaxport import cli
 from jaxport.data import download as module
 from jaxport.data import sources as tables
 from jaxport.data.download import download
-from jaxport.data.sources import SOURCES, Source, parse_table, sources
-from jaxport.errors import DataError, UsageError
+from jaxport.data.sources import Source
+from jaxport.errors import DataError
 
-CONTENT = np.random.default_rng(0).bytes(1_000_000)
 PARTLY = 400_000
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`. ranges: it can resume. breaks: how many answers stop half-way. requests: the Range of each."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {"set.bin": CONTENT}
-        self.ranges, self.breaks, self.says_length, self.status, self.slow = True, 0, True, 200, 0.0
-        self.requests: list[str | None] = []
-
-    @property
-    def root(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.requests.append(wanted)
-        content = self.server.files.get(self.path[1:], b"")
-        if self.server.status != 200:
-            return self.send_error(self.server.status)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
-        if start and start >= len(content):
-            return self.send_error(416)
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if self.server.says_length:
-            self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        left = content[start:]
-        if self.server.breaks:
-            self.server.breaks -= 1
-            left = left[: len(left) // 2]
-        for at in range(0, len(left), 1 << 16):
-            try:
-                self.wfile.write(left[at : at + (1 << 16)])
-            except OSError:
-                return None
-            time.sleep(self.server.slow)
-        return None
 
 
 @pytest.fixture
@@ -277,21 +227,6 @@ def test_the_command(
     assert capsys.readouterr() == (f"{tmp_path / 'mnist' / 'set.bin'}\n", "")
 
 
-USAGE = {
-    "nothing": "name is 'nothing'; the data sets that can be fetched are mnist, fashion_mnist, cifar10, imdb",
-    "digits": "data set 'digits' is part of jaxport: it needs no files",
-    "titanic": "data set 'titanic' is not published in this form: put train.csv, test.csv in DIR/titanic",
-    "mnist": "no folder for data set 'mnist': give --data DIR, or set JAXPORT_DATA=DIR",
-}
-
-
-@pytest.mark.parametrize(("name", "message"), USAGE.items(), ids=USAGE.keys())
-def test_wrong_use(name: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.delenv("JAXPORT_DATA", raising=False)
-    assert cli.main(["data", name]) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_ctrl_c_keeps_what_came(server: Server, tmp_path: Path) -> None:
     server.slow = 0.1
     code = (
@@ -317,37 +252,3 @@ def test_ctrl_c_keeps_what_came(server: Server, tmp_path: Path) -> None:
     server.slow = 0
     assert download("mnist", part.parent)[0].read_bytes() == CONTENT
     assert server.requests[-1] != "bytes=0-"
-
-
-def test_known_files() -> None:
-    assert list(SOURCES) == ["mnist", "fashion_mnist", "cifar10", "imdb"]
-    assert [len(files) for files in SOURCES.values()] == [4, 4, 1, 1]
-    for files in SOURCES.values():
-        for source in files:
-            assert source.url.endswith(f"/{source.file}")
-            assert len(source.sha256) == 64
-    with pytest.raises(UsageError, match="name is 'cifar2'; the data sets that can be fetched are mnist"):
-        sources("cifar2")
-
-
-def test_an_installed_table_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "tensorflow_datasets"
-    (package / "url_checksums").mkdir(parents=True)
-    (package / "datasets" / "imdb_reviews").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
-    row = f"https://host/x/cifar-10-binary.tar.gz\t7\t{'a' * 64}"
-    (package / "url_checksums" / "cifar10.txt").write_text(f"{row}\nhttps://host/other.gz\t1\t{'b' * 64}\nnonsense\n")
-    (package / "datasets" / "imdb_reviews" / "checksums.tsv").write_text(
-        f"http://host/y\t8\t{'c' * 64}\taclImdb_v1.tar.gz\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    (source,) = sources("cifar10")
-    assert source == Source("https://host/x/cifar-10-binary.tar.gz", 7, "a" * 64, "cifar-10-binary.tar.gz")
-    assert sources("imdb") == (Source("http://host/y", 8, "c" * 64, "aclImdb_v1.tar.gz"),)
-    assert sources("mnist") == SOURCES["mnist"]
-
-
-def test_rows_that_are_left_out() -> None:
-    good = f"http://h/f\t1\t{'0' * 64}"
-    bad = (f"file:///etc/passwd\t1\t{'0' * 64}", f"http://h/f\tx\t{'0' * 64}", "http://h/f\t1\tabc", "", "a b c")
-    assert [source.file for source in parse_table("\n".join((*bad, good)))] == ["f"]
