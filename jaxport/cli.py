@@ -1,4 +1,4 @@
-"""The command line: list, run, summary, parity, bench, convert. Each verb is a few lines over the Python API."""
+"""The command line: list, run, data, summary, parity, bench, convert. Each verb is a few lines over the Python API."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, order and dropout (0)")
     command.add_argument("--out", metavar="DIR", help="where to write (default: runs/NAME/TIME)")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    command = add("data", _data, "fetch a published data set, or go on where that stopped, and check it")
+    command.add_argument("name", metavar="NAME", help="mnist, fashion_mnist, cifar10 or imdb")
+    command.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
 
     command = add("summary", _summary, "show a port's layers, output shapes and parameters")
     command.add_argument("name", metavar="NAME", help="a port, see `jaxport list`")
@@ -183,6 +187,14 @@ def _run(options: argparse.Namespace) -> int:
     if outcome.history.interrupted:
         print(f"interrupted after {outcome.history.steps} steps; saved in {outcome.folder}", file=sys.stderr)
         return 130
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from .data.download import download, target
+
+    for path in download(options.name, target(options.name, options.data), _console()):
+        print(path)
     return 0
 
 

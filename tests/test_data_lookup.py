@@ -28,7 +28,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 
 def test_every_data_set_is_described():
-    assert set(data.DATASETS) == {"digits", "points", *WRITERS}
+    assert set(data.DATASETS) == {"digits", "points", "cifar2", "cifar10", *WRITERS}
     for name, dataset in data.DATASETS.items():
         assert dataset.name == name
         assert dataset.description

@@ -13,16 +13,22 @@ import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
-from . import covid, digits, fashion_mnist, files, imdb, mnist, points, tfds, titanic
+from . import cifar2, cifar10, covid, digits, fashion_mnist, files, imdb, mnist, points, tfds, titanic
 from .array_file import ArrayFile as ArrayFile
+from .csv_images import CsvImageDataset as CsvImageDataset
 from .dataset import ArrayDataset as ArrayDataset
 from .dataset import ConcatDataset as ConcatDataset
 from .dataset import MapDataset as MapDataset
 from .dataset import Subset as Subset
 from .dataset import random_split as random_split
+from .decoded import decode_folder as decode_folder
+from .image_folder import ImageFolder as ImageFolder
 from .pixels import to_float as to_float
 from .splits import Arrays as Arrays
 from .splits import Splits as Splits
+from .table import read_table as read_table
+from .text import Vocabulary as Vocabulary
+from .text_folder import TextFolder as TextFolder
 
 if TYPE_CHECKING:
     from . import transforms as transforms
@@ -73,8 +79,10 @@ DATASETS: dict[str, Dataset] = {
             fashion_mnist.load,
             fashion_mnist.synthetic,
         ),
+        Dataset("cifar2", "12,000 pictures of airplanes and cars", cifar2.FILES, False, cifar2.load, cifar2.synthetic),
+        Dataset("cifar10", "60,000 pictures of ten things", cifar10.FILES, False, cifar10.load, cifar10.synthetic),
         Dataset("titanic", "891 passengers of the Titanic", titanic.FILES, False, titanic.load, titanic.synthetic),
-        Dataset("imdb", "25,000 film reviews", imdb.FILES, False, imdb.load, imdb.synthetic),
+        Dataset("imdb", "25,000 film reviews", imdb.EITHER, False, imdb.load, imdb.synthetic),
         Dataset("covid", "47 days of COVID-19 in China", covid.FILES, False, covid.load, covid.synthetic),
     )
 }
@@ -155,7 +163,6 @@ def _not_found(dataset: Dataset, data: str | Path | None) -> str:
         if len(missing := _missing(dataset, place)) < len(dataset.files):
             target, problem = str(place), f"incomplete in {place}: missing {', '.join(missing)}"
             break
-    return (
-        f"data set {dataset.name!r} is {problem}\n"
-        f"Put {', '.join(dataset.files)} (or each with .gz) in {target}; `jaxport run digits` needs no files."
-    )
+    plain = all("/" not in file and " or " not in file for file in dataset.files)
+    wanted = ", ".join(dataset.files) + (" (or each with .gz)" if plain else "")
+    return f"data set {dataset.name!r} is {problem}\nPut {wanted} in {target}; `jaxport run digits` needs no files."

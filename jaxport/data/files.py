@@ -1,8 +1,13 @@
-"""Data files as bytes: found with or without `.gz`, decompressed by what they hold and not by what they are called."""
+"""Data files as bytes: found with or without `.gz`, decompressed by what they hold; written whole or not at all."""
 
 import gzip
+import os
+import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from jaxport.errors import DataError
 
@@ -15,7 +20,16 @@ def candidates(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def is_present(folder: Path, name: str) -> bool:
-    """Tell whether `folder` holds file `name`, plain or with `.gz`."""
+    """Tell whether `folder` holds file `name`, plain or with `.gz`.
+
+    A name that ends in / is a folder's; of "this or that", one is enough.
+    """
+    return any(_is_one_present(folder, choice) for choice in name.split(" or "))
+
+
+def _is_one_present(folder: Path, name: str) -> bool:
+    if name.endswith("/"):
+        return (folder / name).is_dir()
     return any(path.is_file() for path in candidates(folder, name))
 
 
@@ -51,3 +65,29 @@ def read_bytes(path: str | Path) -> bytes:
         raise DataError(f"{path}: the gzip data end too early, after {len(raw)} bytes; get the file again") from None
     except (zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the gzip data are damaged ({error}); get the file again") from error
+
+
+def cache_folder() -> Path:
+    """Return where decoded images are kept between starts: `jaxport/images` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxport" / "images"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`, which becomes `path` once all is written; after an error it is removed.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a crash could leave the new name on an empty file
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise

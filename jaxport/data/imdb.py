@@ -14,6 +14,7 @@ from jaxport.data.text_folder import TextFolder, put, read_tsv
 from jaxport.errors import DataError, UsageError
 
 FILES = ("train.tsv", "test.tsv")
+EITHER = tuple(f"{name} or aclImdb/" for name in FILES)
 CLASSES = ("negative", "positive")
 PUBLISHED_CLASSES = ("neg", "pos")
 _VERSION = "1"  # of the cached file: raise it when the same texts would give other numbers
