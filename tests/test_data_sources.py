@@ -1,5 +1,6 @@
 """Where data sets are fetched from: the rows we carry, and those of an installed tensorflow-datasets."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def test_an_installed_table_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (package / "datasets" / "imdb_reviews" / "checksums.tsv").write_text(
         f"http://host/y\t8\t{'c' * 64}\taclImdb_v1.tar.gz\n"
     )
+    monkeypatch.delitem(sys.modules, "tensorflow_datasets", raising=False)  # found where it was imported from, else
     monkeypatch.syspath_prepend(tmp_path)
     (source,) = sources("cifar10")
     assert source == Source("https://host/x/cifar-10-binary.tar.gz", 7, "a" * 64, "cifar-10-binary.tar.gz")
