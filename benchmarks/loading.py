@@ -2,10 +2,11 @@
 
     python benchmarks/loading.py [--data DIR] [--rounds 5] [--markdown]
 
-Shuffled batches of 128, pixels made floats in [0, 1]; labels beside them. Each loader has a process of its own; they
-take turns, an epoch each after one to warm up. "device" keeps the arrays on the device, "stream" reads them from the
-host. torch's loader is timed as usually written (TensorDataset, 0 and 2 workers; the transform on the batch) and at its
-best, where a sampler of whole batches indexes the tensors once a batch. grain is left out where it is not installed.
+Shuffled batches of the tutorials' sizes, pixels made floats in [0, 1]; labels beside them. Each loader has a process of
+its own; they take turns, an epoch each after one to warm up. "device" keeps the arrays on the device, "stream" reads
+them from the host. torch's loader is timed as usually written (TensorDataset, 0 and 2 workers; the transform on the
+batch) and with a sampler of whole batches. grain is left out where it is not installed.
+The last column is what a training step of the tutorial's network consumes, which no loader should be slower than.
 Without --data (or JAXPORT_DATA) the arrays are made up, in the same shapes.
 """
 
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from statistics import median
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -31,8 +33,7 @@ from jaxport.bench.process import Worker, environment
 from jaxport.bench.worker import private_output
 
 LOADERS = ("device", "stream", "torch, 0 workers", "torch, 2 workers", "torch, whole batches", "grain")
-SETS = ("mnist", "cifar2", "imdb")
-BATCH = 128
+SETS = {"mnist": 128, "cifar2": 50, "imdb": 20}  # and their batch sizes
 TIMEOUT_S = 300.0
 Epoch = Callable[[], int]
 
@@ -45,7 +46,7 @@ def arrays(name: str, folder: str | None) -> tuple[np.ndarray, np.ndarray]:
     return data.load(name, folder).train
 
 
-def jax_epoch(x: np.ndarray, y: np.ndarray, stream: bool) -> Epoch:
+def jax_epoch(x: np.ndarray, y: np.ndarray, batch: int, stream: bool) -> Epoch:
     """Return a function that loads one epoch and waits for its last batch."""
     import jax
 
@@ -54,29 +55,29 @@ def jax_epoch(x: np.ndarray, y: np.ndarray, stream: bool) -> Epoch:
     if stream:
         loader._RESIDENT_PART = 0.0
     transform = data.transforms.ToFloat() if x.dtype == np.uint8 else None
-    made = loader.DataLoader((x, y), BATCH, shuffle=True, transform=transform)
+    made = loader.DataLoader((x, y), batch, shuffle=True, transform=transform)
 
     def epoch() -> int:
-        count, batch = 0, None
-        for batch in made:
-            count += len(batch[0])
-        jax.block_until_ready(batch)
+        count, last = 0, None
+        for last in made:
+            count += len(last[0])
+        jax.block_until_ready(last)
         return count
 
     return epoch
 
 
-def torch_epoch(x: np.ndarray, y: np.ndarray, workers: int, whole: bool) -> Epoch:
+def torch_epoch(x: np.ndarray, y: np.ndarray, batch: int, workers: int, whole: bool) -> Epoch:
     """Return a function that loads one epoch with torch."""
     import torch
     from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
     tensors = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
-    sampler = BatchSampler(RandomSampler(tensors), BATCH, drop_last=False)
+    sampler = BatchSampler(RandomSampler(tensors), batch, drop_last=False)
     if whole:
         made = DataLoader(tensors, batch_size=None, sampler=sampler)
     else:
-        made = DataLoader(tensors, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+        made = DataLoader(tensors, batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
 
     def epoch() -> int:
         count = 0
@@ -87,23 +88,60 @@ def torch_epoch(x: np.ndarray, y: np.ndarray, workers: int, whole: bool) -> Epoc
     return epoch
 
 
-def grain_epoch(x: np.ndarray, y: np.ndarray) -> Epoch:
+def grain_epoch(x: np.ndarray, y: np.ndarray, batch: int) -> Epoch:
     """Return a function that loads one epoch with grain, its threads as they are by default."""
     import grain.python as grain  # pyright: ignore[reportMissingImports]
 
     pixels = x.dtype == np.uint8
     source = grain.MapDataset.range(len(x)).shuffle(seed=0).map(lambda i: (x[i], y[i]))
-    made = source.to_iter_dataset().batch(BATCH).map(lambda b: (b[0].astype(np.float32) / 255, b[1]) if pixels else b)
+    made = source.to_iter_dataset().batch(batch).map(lambda b: (b[0].astype(np.float32) / 255, b[1]) if pixels else b)
     return lambda: sum(len(images) for images, _ in made)
 
 
-def make(loader: str, x: np.ndarray, y: np.ndarray) -> Epoch:
+def make(loader: str, x: np.ndarray, y: np.ndarray, batch: int) -> Epoch:
     """Return the epoch of a loader by its name."""
     if loader in ("device", "stream"):
-        return jax_epoch(x, y, loader == "stream")
+        return jax_epoch(x, y, batch, loader == "stream")
     if loader == "grain":
-        return grain_epoch(x, y)
-    return torch_epoch(x, y, 2 if "2" in loader else 0, "whole" in loader)
+        return grain_epoch(x, y, batch)
+    return torch_epoch(x, y, batch, 2 if "2" in loader else 0, "whole" in loader)
+
+
+def network(name: str) -> tuple[Any, Any, Any]:
+    """Return the tutorial's network for a data set, its loss and its optimiser."""
+    from flax import nnx
+
+    from jaxport import nn, optim
+    from jaxport.models import mnist_cnn
+
+    class Swap(nn.Module):
+        def __call__(self, x: Any) -> Any:
+            return x.swapaxes(1, 2)  # (N, length, channels) → (N, channels, length)
+
+    rngs = nnx.Rngs(0)
+    if name == "mnist":
+        return mnist_cnn.build(rngs=rngs), nn.CrossEntropyLoss(), optim.Adam(lr=0.01)
+    if name == "cifar2":
+        layers = [nn.Conv2d(3, 32, 3, rngs=rngs), nn.MaxPool2d(2, 2), nn.Conv2d(32, 64, 5, rngs=rngs)]
+        layers += [nn.MaxPool2d(2, 2), nn.Dropout2d(0.1, rngs=rngs), nn.AdaptiveMaxPool2d((1, 1)), nn.Flatten()]
+        layers += [nn.Linear(64, 32, rngs=rngs), nn.ReLU(), nn.Linear(32, 1, rngs=rngs), nn.Sigmoid()]
+        return nn.Sequential(*layers), nn.BCELoss(), optim.SGD(lr=0.01)
+    layers = [nn.Embedding(10_000, 3, padding_idx=1, rngs=rngs), Swap()]
+    layers += [nn.Conv1d(3, 16, 5, rngs=rngs), nn.MaxPool1d(2)]
+    layers += [nn.ReLU(), nn.Conv1d(16, 128, 2, rngs=rngs), nn.MaxPool1d(2), nn.ReLU(), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(6144, 1, rngs=rngs), nn.Sigmoid()), nn.BCELoss(), optim.Adagrad(lr=0.02)
+
+
+def step_rate(name: str, x: np.ndarray, y: np.ndarray) -> float:
+    """Return how many examples a second training consumes, compilation apart, data on the device."""
+    from jaxport import data, fit
+
+    net, loss, optimizer = network(name)
+    size = min(len(x), 100 * SETS[name])
+    y = y[:size] if name == "mnist" else y[:size].reshape(-1, 1).astype(np.float32)
+    prepare = data.to_float if x.dtype == np.uint8 else (lambda x: x)
+    done = fit(net, (x[:size], y), loss=loss, optimizer=optimizer, epochs=2, batch_size=SETS[name], prepare=prepare)
+    return 2 * size / done.train_seconds
 
 
 def serve(loader: str, folder: str | None) -> None:
@@ -112,8 +150,11 @@ def serve(loader: str, folder: str | None) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "set" in request:
-            ready[:] = [make(loader, *arrays(request["set"], folder))]
+            chosen = arrays(request["set"], folder)
+            ready[:] = [make(loader, *chosen, SETS[request["set"]])]
             answer({"examples": ready[0]()})
+        elif "step" in request:
+            answer({"rate": step_rate(request["step"], *arrays(request["step"], folder))})
         else:
             start = time.perf_counter()
             count = ready[0]()
@@ -134,7 +175,9 @@ def measure(names: list[str], rounds: int, folder: str | None) -> Iterator[tuple
                 {loader: worker.ask({"time": True}, TIMEOUT_S)["rate"] for loader, worker in workers.items()}
                 for _ in range(rounds)
             ]
-            yield name, sizes.pop(), {loader: median(turn[loader] for turn in turns) for loader in workers}
+            rates = {loader: median(turn[loader] for turn in turns) for loader in workers}
+            rates["step"] = workers["device"].ask({"step": name}, TIMEOUT_S)["rate"]
+            yield name, sizes.pop(), rates
 
 
 def row(name: str, size: int, rates: dict[str, float]) -> list[str]:
@@ -142,7 +185,8 @@ def row(name: str, size: int, rates: dict[str, float]) -> list[str]:
     usual = max(rates["torch, 0 workers"], rates["torch, 2 workers"])
     best = max(usual, rates["torch, whole batches"])
     cells = [f"{rates[loader] / 1000:.3g}" if loader in rates else "" for loader in LOADERS]
-    return [f"{name} ({size:,})", *cells, f"{rates['device'] / usual:.1f}", f"{rates['device'] / best:.1f}"]
+    ratios = [f"{rates['device'] / usual:.1f}", f"{rates['device'] / best:.1f}"]
+    return [f"{name} ({size:,})", *cells, *ratios, f"{rates['step'] / 1000:.3g}"]
 
 
 def main() -> None:
@@ -156,9 +200,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         return serve(options.serve, options.data)
-    names = [options.only] if options.only else [name for name in SETS if name in data.DATASETS]
+    names = [options.only] if options.only else list(SETS)
     rows = [row(*found) for found in measure(names, max(1, options.rounds), options.data)]
-    header = ["1,000 examples a second", *LOADERS, "device × torch as usual", "device × torch's best"]
+    header = ["1,000 examples a second", *LOADERS, "device × torch as usual", "device × torch's best", "step"]
     if options.markdown:
         print(*("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)), sep="\n")
         return None

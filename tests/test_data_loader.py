@@ -285,3 +285,19 @@ def test_a_loader_of_grain_as_a_source():
         found = list(Batches(source))
         np.testing.assert_array_equal(np.concatenate([np.asarray(x) for x, _ in found]), X)
         np.testing.assert_array_equal(np.concatenate([np.asarray(y) for _, y in found]), Y)
+
+
+@pytest.mark.parametrize("first", [0, 5, 16, 21])
+@pytest.mark.parametrize(("examples", "size"), [(23, 1), (32, 1), (33, 2), (34, 2), (3, 5), (48, 3)])
+def test_batches_that_are_made_together_are_those_of_the_host(examples, size, first):
+    x = np.arange(examples * 6, dtype=np.uint8).reshape(examples, 1, 2, 3)
+    loaders = [
+        DataLoader((x,), size, shuffle=True, transform=transforms.RandomHorizontalFlip(), to_device=on_device)
+        for on_device in (True, False)
+    ]
+    for loader in loaders:
+        loader.load_state_dict({"seed": 7, "epoch": 1, "position": min(first, len(loader) - 1)})
+    found, wanted = (list(loader) for loader in loaders)
+    assert len(found) == len(wanted) == len(loaders[0]) - min(first, len(loaders[0]) - 1)
+    for (one,), (two,) in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -22,6 +22,8 @@ Order = Literal["numpy", "torch"]
 # Data sets of up to this part of a device's memory are kept there whole; of 8 GB where the device does not say.
 _RESIDENT_PART = 0.25
 _UNKNOWN_MEMORY = 8 << 30
+# Batches that one call makes on the device, at most, and their bytes as stored.
+_TOGETHER, _TOGETHER_BYTES = 16, 4 << 20
 
 
 class DataLoader:
@@ -175,18 +177,30 @@ class DataLoader:
     def _gathered(self, order: np.ndarray, size: int, first: int, base: Any) -> Iterator[tuple[jax.Array, ...]]:
         rows = order if self._rows is None else self._rows[order]
         rows = jax.device_put(rows.astype(np.int32))
-        for number in range(first, len(self)):
-            count = min(size, len(order) - number * size)
-            yield self._gather(self._on_device, rows, np.int32(number * size), base, np.int32(number), count)
+        # One call makes several batches: a call costs more than gathering a small batch.
+        stored = sum(array.nbytes // len(array) for array in self._on_device or ()) * size
+        together = max(1, min(_TOGETHER, _TOGETHER_BYTES // max(1, stored)))
+        whole = len(order) // size
+        for number in range(first, len(self), together):
+            count = max(0, min(together, whole - number))
+            if count:
+                yield from self._gather(self._on_device, rows, base, np.int32(number), size, count)
+            if number + count == whole < len(self) and number + together > whole:
+                yield from self._gather(self._on_device, rows, base, np.int32(whole), len(order) - whole * size, 1)
 
     @functools.cached_property
-    def _gather(self) -> Callable[..., tuple[jax.Array, ...]]:
-        def gather(arrays: Any, rows: Any, start: Any, base: Any, number: Any, count: int) -> tuple[Any, ...]:
-            chosen = lax.dynamic_slice(rows, (start,), (count,))
-            batch = tuple(array.at[chosen].get(mode="promise_in_bounds") for array in arrays)
-            return _transformed(self.transforms, batch, _numbered(base, number))
+    def _gather(self) -> Callable[..., list[tuple[jax.Array, ...]]]:
+        batch_size = self.batch_size // self.process[1]
 
-        return jax.jit(gather, static_argnums=5)
+        def gather(arrays: Any, rows: Any, base: Any, first: Any, size: int, count: int) -> list[tuple[Any, ...]]:
+            batches = []
+            for number in (first + np.int32(k) for k in range(count)):
+                chosen = lax.dynamic_slice(rows, (number * np.int32(batch_size),), (size,))
+                batch = tuple(array.at[chosen].get(mode="promise_in_bounds") for array in arrays)
+                batches.append(_transformed(self.transforms, batch, _numbered(base, number)))
+            return batches
+
+        return jax.jit(gather, static_argnums=(4, 5))
 
     @functools.cached_property
     def _on_arrival(self) -> Callable[..., tuple[jax.Array, ...]]:
