@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,11 +34,11 @@ class ArrayFile:
                 size = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); a .npy file is needed") from error
-        except ValueError as error:
-            raise DataError(f"{path}: not a .npy file ({error})") from error
-        if fortran or self.dtype.hasobject or not self.shape:
+        except Exception as error:  # NumPy reads the header as Python and raises what Python's tokenizer and parser do
+            raise DataError(f"{path}: not a .npy file ({str(error).partition(chr(10))[0]})") from error
+        if fortran or self.dtype.hasobject or not self.shape or min(self.shape) < 0:
             raise DataError(f"{path}: holds {self.dtype} {self.shape}; plain numbers in C order, with rows, are needed")
-        self._row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        self._row = math.prod(self.shape[1:]) * self.dtype.itemsize
         needed = self._start + self.nbytes
         if size < needed:
             raise DataError(f"{path}: ends after {size} bytes; {self.shape[0]} rows need {needed}; get the file again")
