@@ -8,7 +8,7 @@ import nn_report
 import pytest
 from sampling import spread
 
-# Files whose every case is a name, a port or a mistake of its own: there all are run.
+# Files whose every case is a name, an optimiser, a port or a mistake of its own: there all are run.
 ONE_OF_EACH = (
     "_db",
     "database",
@@ -21,6 +21,10 @@ ONE_OF_EACH = (
     "trap",
     "init",
     "random",
+    "optim",
+    "schedul",
+    "swa",
+    "scaler",
 )
 
 

@@ -19,6 +19,7 @@ from sampling import spread
 from jaxport import nn, ports, random
 from jaxport.interop import state_dict
 from jaxport.nn.utils import hooks, parametrizations
+from jaxport.parity.tolerances import ORTHOGONAL_ATOL
 from jaxport.random import Generator, torch_rngs
 
 torch = pytest.importorskip("torch")
@@ -112,7 +113,7 @@ def test_orthogonal():
         rngs, generator = torch_rngs(seed), torch.Generator().manual_seed(seed)
         ours = nn.init.orthogonal_(nn.Parameter(jnp.zeros(shape)), generator=rngs.params())
         theirs = torch.nn.init.orthogonal_(torch.zeros(shape), generator=generator)
-        np.testing.assert_allclose(ours[...], theirs.numpy(), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(ours[...], theirs.numpy(), rtol=0, atol=ORTHOGONAL_ATOL)
         assert np.array_equal(rngs.generator.get_state(), generator.get_state().numpy())
 
 
@@ -131,5 +132,5 @@ def test_spectral_norm(ours, theirs):
     wanted = theirs(torch.nn.Linear(20, 5)).state_dict()
     assert list(found) == list(wanted)
     for key, value in wanted.items():
-        np.testing.assert_allclose(found[key], value.numpy(), rtol=0, atol=1e-6, err_msg=key)
+        np.testing.assert_allclose(found[key], value.numpy(), rtol=0, atol=ORTHOGONAL_ATOL, err_msg=key)
     assert state_findings("spectral_norm", rngs) == []

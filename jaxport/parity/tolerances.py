@@ -61,3 +61,7 @@ SCHEDULE_FLOAT32_FLOOR = 1e-12
 RANDOM_ULPS = 2
 """Float64 normals of jaxport.random, in units in the last place of the largest, where NumPy takes ln, sin and cos from
 vector code of its own (AVX-512), PyTorch from the C library. Expected, not measured; elsewhere every bit is equal."""
+
+ORTHOGONAL_ATOL = 1e-6
+"""Orthogonal initial values and the first vectors of spectral norms, made of PyTorch's own random numbers in float32:
+QR and power iterations round in another order."""
