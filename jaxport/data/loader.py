@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxport.errors import UsageError
+from jaxport.memory import keep_large_buffers
 
 from .array_file import ArrayFile
 from .collate import stacked
@@ -137,6 +138,8 @@ class DataLoader:
             yield batch
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Any, ...]]:
+        if self.to_device and jax.default_backend() == "cpu":
+            keep_large_buffers()
         order, size = self._own(self.indices(epoch))
         base = jax.random.fold_in(jax.random.key(self.seed % 2**32), epoch) if self._random else None
         if self._kept_on_device():

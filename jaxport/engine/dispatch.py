@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 
+from jaxport.memory import keep_large_buffers
 from jaxport.nn.conv_cpu import PRIMITIVE_PREFIX
 
 Dispatch = Literal["scan", "steps"]
@@ -35,21 +32,6 @@ def has_convolution(jaxpr: Any) -> bool:
     """Return whether a traced program holds a convolution, JAX's or ours."""
     text = str(jaxpr)
     return "conv_general_dilated[" in text or PRIMITIVE_PREFIX in text
-
-
-@functools.cache
-def keep_large_buffers() -> bool:
-    """Let glibc keep large buffers on the heap; return whether it does (elsewhere there is nothing to do).
-
-    XLA's CPU programs allocate their temporary memory anew at every call. Above 32 MB glibc maps and unmaps it each
-    time: on a convolutional step of 14 ms that costs another 10 ms of page faults. The process keeps the memory, here
-    about 150 MB. JAXPORT_KEEP_BUFFERS=0 in the environment turns it off.
-    """
-    if os.environ.get("JAXPORT_KEEP_BUFFERS") == "0" or platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-    return bool(mallopt(mmap_threshold, 1 << 30) and mallopt(trim_threshold, (1 << 31) - 1))
 
 
 def compile_function(
