@@ -129,6 +129,17 @@ class DataLoader:
         self._torch_orders = epoch + 1, orders
         return next(orders)
 
+    def stored(self) -> tuple[Any, ...] | None:
+        """Return the arrays whose rows `indices` names, as stored; None if no arrays in memory hold the examples."""
+        if self._arrays is None or any(isinstance(array, ArrayFile) for array in self._arrays):
+            return None
+        return self._arrays if self._rows is None else tuple(array[self._rows] for array in self._arrays)
+
+    def transformed(self, *parts: Any, epoch: Any, number: Any) -> tuple[Any, ...]:
+        """Return batch `number` of an epoch after the transforms, with the keys that iterating would use; traceable."""
+        base = jax.random.fold_in(jax.random.key(self.seed % 2**32), epoch) if self._random else None
+        return _transformed(self.transforms, parts, _numbered(base, number))
+
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Give out what is left of the epoch; after its last batch the loader stands at the next epoch."""
         for batch in self._batches(self.epoch, self.position):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 
+from jaxport.errors import UsageError
 from jaxport.memory import keep_large_buffers
 from jaxport.nn.conv_cpu import PRIMITIVE_PREFIX
 
-Dispatch = Literal["scan", "steps"]
+Dispatch = Literal["scan", "chunks", "steps"]
+DISPATCHES = ("scan", "chunks", "steps")
+# Steps of one call where batches come from the host: a call costs about 100 µs, and waiting batches cost memory.
+_CHUNK, _CHUNK_BYTES = 16, 16 << 20
 
 
 def choose_dispatch(backend: str, convolutional: bool) -> Dispatch:
@@ -21,6 +26,63 @@ def choose_dispatch(backend: str, convolutional: bool) -> Dispatch:
     slower inside a loop, and a call costs little beside a convolution. Everywhere else the loop belongs on the device.
     """
     return "steps" if backend == "cpu" and convolutional else "scan"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the steps of a run are dispatched.
+
+    dispatch: "scan", "chunks" or "steps". steps_per_call: at most, None for whole epochs. reason: why, for a reader.
+    """
+
+    dispatch: Dispatch
+    steps_per_call: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        calls = {None: "whole epochs in a call", 1: "one step in a call"}
+        amount = calls.get(self.steps_per_call, f"{self.steps_per_call} steps in a call")
+        return f"{self.dispatch}: {amount} ({self.reason})"
+
+
+def make_plan(
+    dispatch: str | None, steps_per_call: int | None, convolutional: bool, batch_bytes: int | None, eager: bool = False
+) -> Plan:
+    """Choose how steps are dispatched, from the device, the model, where the data is, and what the user asks for.
+
+    Args:
+        dispatch: what the user asks for, None to choose.
+        steps_per_call: what the user asks for, None to choose.
+        convolutional: whether the step holds a convolution.
+        batch_bytes: of a batch that comes from the host; None for data on the device.
+        eager: whether nothing is compiled.
+
+    Raises:
+        UsageError: a dispatch that does not exist, or steps_per_call that does not go with it.
+    """
+    if dispatch not in (None, *DISPATCHES):
+        raise UsageError(f"dispatch must be 'scan', 'chunks', 'steps' or None, got {dispatch!r}")
+    if steps_per_call is not None and (isinstance(steps_per_call, bool) or steps_per_call < 1):
+        raise UsageError(f"steps_per_call must be a positive integer or None, got {steps_per_call!r}")
+    if eager:
+        return Plan("steps", 1, "run_eagerly")
+    if steps_per_call is not None:
+        wanted = "steps" if steps_per_call == 1 else "chunks"
+        if dispatch not in (None, wanted):
+            raise UsageError(f"steps_per_call is {steps_per_call} and dispatch {dispatch!r}; give one of them")
+        return Plan(wanted, steps_per_call, "as asked")
+    fitting = 1 if not batch_bytes else max(1, min(_CHUNK, _CHUNK_BYTES // batch_bytes))
+    if dispatch is None:
+        dispatch, reason = choose_dispatch(jax.default_backend(), convolutional), "convolutions on a CPU"
+        if dispatch == "scan":
+            reason = "the data is on the device" if batch_bytes is None else "the data comes from the host"
+    else:
+        reason = "as asked"
+    if dispatch == "steps":
+        return Plan("steps", 1, reason)
+    if batch_bytes is not None:
+        return Plan("chunks", fitting, reason) if fitting > 1 else Plan("steps", 1, f"{reason} in large batches")
+    return Plan(dispatch, None if dispatch == "scan" else _CHUNK, reason)
 
 
 def compiler_options(backend: str, convolutional: bool) -> dict[str, str | bool]:

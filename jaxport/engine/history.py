@@ -16,6 +16,7 @@ class History:
         compile_seconds: time spent tracing and compiling.
         train_seconds: all other time, data transfer and validation included.
         interrupted: whether the run was stopped before its last epoch.
+        stop_reason: why a callback stopped it.
     """
 
     columns: dict[str, list[float]] = field(default_factory=dict)
@@ -24,6 +25,7 @@ class History:
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
     interrupted: bool = False
+    stop_reason: str | None = None
 
     def __len__(self) -> int:
         return len(self.columns.get("epoch", ()))
@@ -35,5 +37,9 @@ class History:
 
     def last(self, prefix: str = "") -> dict[str, float]:
         """Return the last epoch's loss and metrics: the training ones, or with prefix "val_" the validation ones."""
-        names = [name for name in self.columns if name != "epoch" and name.startswith("val_") == (prefix == "val_")]
+        names = [
+            name
+            for name in self.columns
+            if name not in ("epoch", "lr", "seconds") and name.startswith("val_") == (prefix == "val_")
+        ]
         return {name.removeprefix(prefix): self.columns[name][-1] for name in names}
