@@ -42,7 +42,9 @@ SETS = {
     "arrays": lambda tmp: ArrayDataset(X, Y),
     "tuple": lambda tmp: (X, Y),
     "examples": lambda tmp: Squares(),
-    "part": lambda tmp: Subset(ArrayDataset(np.concatenate([X, X]), np.tile(Y, 2)), np.arange(23, 46)),
+    "part": lambda tmp: Subset(
+        ArrayDataset(np.concatenate([X[::-1], X]), np.concatenate([Y[::-1], Y])), np.arange(23, 46)
+    ),
     "joined": lambda tmp: ArrayDataset(X[:9], Y[:9]) + ArrayDataset(X[9:], Y[9:]),
     "joined examples": lambda tmp: Subset(Squares(), range(9)) + Subset(Squares(), range(9, 23)),
     "file": file_set,
