@@ -156,7 +156,8 @@ class Perplexity(Averaged):
         if prediction.ndim not in (2, 3) or target.shape != prediction.shape[:1] + prediction.shape[2:]:
             shapes = f"prediction {prediction.shape} and target {target.shape}"
             raise ValueError(f"{shapes} must be (N, C) and (N,), or (N, C, L) and (N, L)")
-        counts = mask_of(where, target) & (integers(target) != self.ignore_index)
+        target = integers(target).astype(jnp.int32)  # bytes hold no -100
+        counts = mask_of(where, target) & (target != self.ignore_index)
         target = jnp.where(counts, target, self.ignore_index)
         logits = prediction.astype(state.value.dtype)
         losses = F.cross_entropy(logits, target, ignore_index=self.ignore_index, reduction="none")
