@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from jaxport.errors import UsageError
@@ -78,6 +79,8 @@ class LivePlot(Callback):
 
 def _display() -> Any:
     """Return IPython's display if this is a notebook, else None."""
-    ipython: Any = sys.modules.get("IPython")  # a notebook has imported it
-    shell = None if ipython is None else ipython.get_ipython()
+    if "IPython" not in sys.modules:  # a notebook has imported it
+        return None
+    ipython: Any = import_module("IPython")
+    shell = ipython.get_ipython()
     return ipython.display.display if shell is not None and hasattr(shell, "kernel") else None
