@@ -28,7 +28,8 @@ class _EpochLog(Resumable):
     """
 
     every_epoch = False
-    kept = ("size", "epoch")
+    kept = ("lines", "epoch")
+    header = 0  # lines above the epochs'
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = path_of(type(self).__name__, "path", path)
@@ -37,22 +38,22 @@ class _EpochLog(Resumable):
 
     def reset(self) -> None:
         """Forget the file of an earlier run."""
-        self.size = 0  # of the file with this run's lines so far
+        self.lines = 0  # in the file, those of earlier runs too
         self.epoch = 0  # the last one written
 
     def on_train_begin(self, training: Training) -> None:
         """Begin the file, or take it back to where the checkpoint was written."""
         resumed = self.resumed
         super().on_train_begin(training)
-        found = self._read() if resumed or self.append else b""
+        found = self._read().splitlines(keepends=True) if resumed or self.append else []
+        found = [line for line in found if line.endswith(b"\n")]  # a line cut short is no line
         if not resumed:
-            found = found[: found.rfind(b"\n") + 1]  # a line cut short is no line
-        elif len(found) >= self.size:
-            found = found[: self.size]
-        else:  # not the file that the checkpoint's run wrote
-            found = b""
+            self.lines = max(0, len(found) - self.header)
+        elif len(found) < self.lines + self.header:  # not the file that the checkpoint's run wrote
             self.reset()
-        self._begin(found)
+        if resumed:
+            found = found[: self.lines + self.header] if self.lines else []
+        self._begin(b"".join(found))
         history = training.history
         for index, epoch in enumerate(history.columns.get("epoch", ())):
             if resumed and epoch > self.epoch:
@@ -64,11 +65,10 @@ class _EpochLog(Resumable):
 
     def _begin(self, content: bytes) -> None:
         write_atomic(self.path, content)
-        self.size = len(content)
 
     def _add(self, row: dict[str, float]) -> None:
         self._write(self._line({name: _plain(value) for name, value in row.items()}).encode())
-        self.epoch = int(row["epoch"])
+        self.lines, self.epoch = self.lines + 1, int(row["epoch"])
 
     def _line(self, row: dict[str, Any]) -> str:
         raise NotImplementedError
@@ -87,7 +87,6 @@ class _EpochLog(Resumable):
                 file.write(line)
         except OSError as error:
             raise self._refused(error) from error
-        self.size += len(line)
 
     def _refused(self, error: OSError) -> UsageError:
         owner, reason = type(self).__name__, error.strerror or error
@@ -110,6 +109,8 @@ class CSVLogger(_EpochLog):
 
     Source: https://keras.io/api/callbacks/csv_logger/
     """
+
+    header = 1
 
     def _begin(self, content: bytes) -> None:
         rows = _table(content)
