@@ -55,7 +55,7 @@ def trace(module: Module, inputs: Any, prepare: Callable[[Any], Any] = lambda in
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"TensorBoard: the model does not take an input of {_describe(spec)}: {reason}") from error
-    return _Tracer(module).nodes(closed, _parameter_names(module, state), spec)
+    return _Tracer().nodes(closed, _parameter_names(module, state), spec)
 
 
 def _scope(module: Module) -> None:
@@ -104,7 +104,8 @@ def _parameter_names(module: Module, state: Any) -> list[tuple[str, str]]:
     found = []
     for keys, variable in nnx.to_flat_state(state):
         *above, name = map(str, keys)
-        box = labels.get(".".join(above), "".join(f"{_clean(part)}/" for part in above))
+        known = next(i for i in range(len(above), -1, -1) if ".".join(above[:i]) in labels)
+        box = labels[".".join(above[:known])] + "".join(f"{_clean(part)}/" for part in above[known:])
         leaves = jax.tree.leaves(variable)
         kind = "Parameter" if isinstance(variable, nnx.Param) else "Buffer"
         found += [(f"{box}{_clean(name)}", kind)] * len(leaves)
@@ -114,13 +115,9 @@ def _parameter_names(module: Module, state: Any) -> list[tuple[str, str]]:
 class _Tracer:
     """Turns a program into nodes."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self) -> None:
         self.made: list[Node] = []
         self.names: set[str] = set()
-        # A node must not have the name of a box.
-        for label, _ in _parameter_names(module, nnx.split(module)[1]):
-            parts = label.split("/")
-            self.names |= {"/".join(parts[:i]) for i in range(1, len(parts))}
 
     def nodes(self, closed: ClosedJaxpr, parameters: list[tuple[str, str]], spec: Any) -> list[Node]:
         leaves = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(spec)[0]]
