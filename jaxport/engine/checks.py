@@ -23,8 +23,11 @@ _CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss")
 
 
 class Facts(NamedTuple):
-    """What one trace of a step tells: shapes of prediction and loss, names of further logs (of training, of evaluation),
-    and whether there is a convolution."""
+    """What one trace of a step tells.
+
+    prediction, loss: shapes. extra, eval_extra: names of further logs, of training and of evaluation. convolutional:
+    whether there is a convolution.
+    """
 
     prediction: Any
     loss: jax.ShapeDtypeStruct
