@@ -197,7 +197,7 @@ def _slices(x: Any, size: int, multiple: int) -> Any:
             count = min(whole, rows - first)
             index = np.minimum(np.arange(first, first + whole), rows - 1)
             piece = part if count == whole == rows else jax.tree.map(lambda array, index=index: array[index], part)
-            yield Batch(piece, np.zeros(whole, np.float32), jnp.arange(whole) < count), count
+            yield Batch(piece, None, jnp.arange(whole) < count), count
 
 
 def _is_array(x: Any) -> bool:
