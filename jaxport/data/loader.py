@@ -108,7 +108,9 @@ class DataLoader:
         wanted = ["seed", "epoch", "position"]
         if sorted(state) != sorted(wanted) or not 0 <= state["position"] <= len(self) or state["epoch"] < 0:
             raise UsageError(f"state is {state!r}; it must have {wanted}, with epoch ≥ 0 and position 0 to {len(self)}")
-        self.seed, self.epoch, self.position = (int(state[name]) for name in wanted)
+        self.seed, epoch, position = (int(state[name]) for name in wanted)
+        over, self.position = divmod(position, max(1, len(self)))  # behind the last batch is the next epoch
+        self.epoch = epoch + over
         self._torch_orders = None
 
     def indices(self, epoch: int) -> np.ndarray:
