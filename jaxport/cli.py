@@ -21,7 +21,7 @@ FRAMEWORKS = ("jax", "torch", "torch-channels-last", "torch-compile")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 a comparison failed, 2 wrong input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     try:
         return options.verb(options)
     except JaxportError as error:
@@ -34,6 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`jaxport list | head -1`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "inputs"):  # until Python 3.12, argparse leaves over the INPUTs that stand behind an option
+        options.inputs = [*options.inputs, *(text for text in rest if text == "-" or not text.startswith("-"))]
+        rest = [text for text in rest if text not in options.inputs]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

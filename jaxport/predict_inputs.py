@@ -15,7 +15,7 @@ from .data import imdb, titanic
 from .data.csv_table import read_table
 from .data.files import read_bytes
 from .data.images import EXTENSIONS, load_image
-from .data.text_folder import decode
+from .data.text_folder import decode, natural
 from .errors import DataError, UsageError
 from .port import Port
 
@@ -61,6 +61,8 @@ def read_inputs(
         UsageError: an option that is not for this port, or nothing to predict.
         DataError: a file is missing, damaged or not what the port takes.
     """
+    if len(port.input_shape) not in (1, 3):
+        raise UsageError(f"{port.name} takes no INPUT; it goes on from its data set")
     pictures, words = len(port.input_shape) == 3, port.dataset == "imdb"
     if invert and not pictures:
         raise UsageError(f"--invert is for pictures; {port.name} takes none")
@@ -89,10 +91,11 @@ def _pictures(port: Port, sources: Sequence[str], invert: bool) -> Inputs:
 
 
 def _image_paths(source: str) -> list[str]:
-    """Return the images in a folder, sorted by name, or the one file."""
+    """Return the images in a folder, 2.png before 10.png, or the one file."""
     if not os.path.isdir(source):
         return [source]
-    found = sorted(entry.path for entry in os.scandir(source) if entry.name.lower().endswith(EXTENSIONS))
+    images = (entry for entry in os.scandir(source) if entry.name.lower().endswith(EXTENSIONS))
+    found = [entry.path for entry in sorted(images, key=lambda entry: natural(entry.name))]
     if not found:
         raise DataError(f"{source}: has no image; a file that ends in {', '.join(EXTENSIONS)} is needed")
     return found

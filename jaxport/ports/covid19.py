@@ -27,8 +27,8 @@ PORT = Port(
     optimizer=partial(optim.Adagrad, lr=0.1),
     metrics=(metrics.MeanAbsoluteError(),),
     epochs=100,
-    # The tutorial prints no loss of this net. PyTorch with this recipe gives 0.303 ± 0.060 over 100 seeds, from 0.129 to
-    # 0.447; without training the loss is about 3.
+    # The tutorial prints no loss of this net. PyTorch with this recipe gives 0.303 ± 0.060 over 100 seeds, from 0.129
+    # to 0.447; without training the loss is about 3.
     expected={"val_loss": (0.1, 0.5)},
 )
 
@@ -40,9 +40,9 @@ def forecast(module: Module, series: np.ndarray, days: int = 200, memory: int = 
 
     Args:
         module: a `covid19` model; its mode does not matter.
-        series: new confirmed cases, recoveries and deaths of each day, float32 (D, 3), D ≥ memory.
+        series: new confirmed cases, recoveries and deaths of each day, float32 (D, 3).
         days: how many to predict.
-        memory: how many days the model sees.
+        memory: how many days the model sees; all D if there are fewer.
 
     Returns:
         The predicted days, float32 (days, 3).
