@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@functools.cache
 def figure_class() -> type[Figure]:
     """Return matplotlib's Figure with a PNG for notebooks.
 
@@ -21,7 +20,12 @@ def figure_class() -> type[Figure]:
     """
     import matplotlib.figure
 
-    class Figure(matplotlib.figure.Figure):
+    return _with_png(matplotlib.figure.Figure)
+
+
+@functools.cache
+def _with_png(base: type[Figure]) -> type[Figure]:
+    class Figure(base):
         def _repr_png_(self) -> bytes:
             picture = io.BytesIO()
             self.savefig(picture, format="png")
