@@ -59,7 +59,7 @@ class History:
         columns: one list a column, one entry an epoch: epoch (from 1), loss, each metric, val_ of each, lr, seconds.
             A value that an epoch does not have (validation every few epochs) is NaN.
         steps: optimiser steps taken.
-        dispatch: how steps were dispatched, "scan" or "steps".
+        dispatch: how steps were dispatched: "scan", "chunks" or "steps".
         compile_seconds: time spent tracing and compiling.
         train_seconds: all other time, data transfer and validation included.
         interrupted: whether the run was stopped before its last epoch.

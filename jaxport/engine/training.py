@@ -17,7 +17,7 @@ from .history import History
 if TYPE_CHECKING:
     from jaxport.nn import Module
 
-    from .state import TrainState
+    from .state import Totals, TrainState
     from .step import Task
 
 
@@ -34,6 +34,10 @@ class Training:
         step: steps taken over all epochs.
         step_in_epoch: steps taken in the current epoch.
         verbose: 0 silent, 1 progress, 2 also what was decided.
+        known_loss: the last loss that is on the host already, None before the first.
+        bad_step: the first step that was not finite, where a callback watches for it; None while there is none.
+        bad_tensor: what was not finite there first.
+        stop_reason: why the run was asked to stop.
     """
 
     def __init__(
@@ -50,7 +54,19 @@ class Training:
         self.epoch = self.step_in_epoch = 0
         self.step = int(state.step)
         self.stop_reason: str | None = None
+        self.known_loss: float | None = None
+        self.bad_step: int | None = None
+        self.bad_tensor: str | None = None
         self.read_logs: Callable[[], dict[str, float]] = dict
+        # Of the epoch that is not done yet: its sums, and what its row of the history has already.
+        self.totals: Totals | None = None
+        self.epoch_row: dict[str, float] = {}
+        # Set by the run: where batches come from, how, and where the loader stood at the start.
+        self.source: Any = None
+        self.options: Any = None
+        self.plan: Any = None
+        self.loader_position: dict[str, int] | None = None
+        self.diagnose: Callable[[], str] = str
 
     def stop(self, reason: str) -> None:
         """Ask the loop to stop where it stands; the first reason is kept in the history."""
