@@ -143,7 +143,7 @@ class TensorBoard(Resumable):
     # ---------------------------------------------------------------------------------------------------- the details
 
     def _begin(self, training: Training) -> None:
-        spec = self.input_shape or getattr(training, "input_spec", None)
+        spec = self.input_shape or training.input_spec
         if self.graph and spec is not None:
             from .tensorboard_graph import add_graph
 
