@@ -58,13 +58,12 @@ def run_epoch(training: Training, callbacks: Sequence[Callback], values: dict[st
     for _ in range(STEPS):
         step(training)
         for callback in callbacks:
-            if callback.every_steps is None or training.step % callback.every_steps == 0:
-                callback.on_steps_end(training)
+            callback.on_steps_end(training)
     row = {"epoch": training.epoch + 1, **values, "lr": rate, "seconds": 0.25}
     training.history.append({name: [value] for name, value in row.items()})
+    training.epoch += 1
     for callback in callbacks:
         callback.on_epoch_end(training, dict(row))
-    training.epoch += 1
 
 
 def through_a_file(state: Any) -> Any:

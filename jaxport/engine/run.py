@@ -109,6 +109,7 @@ def train(
     history = History(dispatch=plan.dispatch)
     training = Training(task, place.put_state(state), history, options.epochs, source.steps, options.verbose)
     training.source, training.options, training.plan = source, options, plan
+    training.input_spec = first.x
     _restore(training, callbacks)
     source = training.source.at(training.loader_position)
     training.source = source
@@ -126,6 +127,8 @@ def train(
         finally:
             if not _deleted(training.state):
                 keep(training.state)
+            for callback in callbacks:
+                callback.close()
     source.finish(training.epoch)
     history.steps, history.compile_seconds = training.step, history.compile_seconds + programs.compile_seconds
     history.stop_reason = training.stop_reason

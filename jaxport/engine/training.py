@@ -61,8 +61,9 @@ class Training:
         # Of the epoch that is not done yet: its sums, and what its row of the history has already.
         self.totals: Totals | None = None
         self.epoch_row: dict[str, float] = {}
-        # Set by the run: where batches come from, how, and where the loader stood at the start.
+        # Set by the run: where batches come from, the shapes of their inputs, how, where the loader stood at the start.
         self.source: Any = None
+        self.input_spec: Any = None
         self.options: Any = None
         self.plan: Any = None
         self.loader_position: dict[str, int] | None = None

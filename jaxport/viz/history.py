@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxport.errors import UsageError
 
+from .figure import figure_class
 from .table import check_lengths, write_atomic
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def draw_history(columns: Mapping[str, Sequence[float | None]], title: str | Non
     """
     _check(columns)
     try:
-        from matplotlib.figure import Figure
+        figure_type = figure_class()
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise UsageError("plots need matplotlib: pip install 'jaxport[viz]'") from error
@@ -60,7 +61,7 @@ def draw_history(columns: Mapping[str, Sequence[float | None]], title: str | Non
     quantities = _quantities(columns)
     rows, across = _grid(len(quantities))
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)  # inches around each panel
-    figure = Figure(figsize=(4.8 * across, 3.6 * rows), dpi=150, layout=layout)
+    figure = figure_type(figsize=(4.8 * across, 3.6 * rows), dpi=150, layout=layout)
     if title:
         figure.suptitle(title, fontsize=13, parse_math=False)
     for i, name in enumerate(quantities):

@@ -42,6 +42,9 @@ class Callback:
     def on_steps_end(self, training: Training) -> None:
         """Called after each call to the device inside an epoch; ``training.step`` counts the steps taken so far."""
 
+    def close(self) -> None:
+        """Called last, also after an exception: the place to close files."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must keep of this callback: a dictionary of JSON values, arrays and lists."""
         return {}

@@ -20,8 +20,8 @@ class LambdaCallback(Callback):
         on_train_end: called with the `Training`.
         on_epoch_begin: called with the `Training`.
         on_epoch_end: called with the `Training` and the history's new row.
-        on_steps_end: called with the `Training`.
-        every_steps: see `Callback`.
+        on_steps_end: called with the `Training`, after each call to the device or every `every_steps` steps.
+        every_steps: steps from one on_steps_end to the next.
         every_epoch: see `Callback`; False where the functions read `logs` only.
 
     Raises:
@@ -73,5 +73,6 @@ class LambdaCallback(Callback):
         self._call("on_epoch_end", training, logs)
 
     def on_steps_end(self, training: Training) -> None:
-        """Call the function."""
-        self._call("on_steps_end", training)
+        """Call the function, if it is time."""
+        if self.every_steps is None or training.step % self.every_steps == 0:
+            self._call("on_steps_end", training)

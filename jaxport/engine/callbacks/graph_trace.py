@@ -48,7 +48,8 @@ def trace(module: Module, inputs: Any, prepare: Callable[[Any], Any] = lambda in
     def call(state: Any, inputs: Any) -> Any:
         copy = nnx.merge(graph, state, copy=True)
         _scope(copy)
-        return copy(prepare(inputs))
+        x = prepare(inputs)
+        return copy(*x) if isinstance(x, tuple) else copy(x)
 
     try:
         closed = jax.make_jaxpr(call)(state, spec)

@@ -36,7 +36,9 @@ class Monitor:
             UsageError: the run has no such column; names those that it has.
         """
         value = logs.get(self.name)
-        if value is None and self.name not in training.history:
+        # Validation every few epochs has not been yet in the first ones.
+        due = getattr(training.options, "validate_every", 1) if self.name.startswith("val_") else 1
+        if value is None and self.name not in training.history and logs["epoch"] >= due:
             raise UsageError(self._unknown(logs))
         return None if value is None or value != value else float(value)
 

@@ -107,6 +107,8 @@ class ProgressBar(Callback):
             each = training.steps_per_epoch
             total = None if each is None else each * training.epochs
             text = f"epoch {_of(epoch, training.epochs)}"
+            if training.known_loss is not None:
+                text += f"  loss {_number(training.known_loss)}"
             self._bar.update(self._task, description=text, completed=training.step, total=total)
 
     def _print(self, line: str) -> None:

@@ -26,8 +26,8 @@ class EarlyStopping(Resumable):
         patience: epochs without improvement after which to stop.
         mode: whether the column should fall ("min") or rise ("max"); "auto" decides by its name.
         baseline: a value that must be beaten as well: improvements short of it do not restart the count.
-        restore_best_weights: whether the model ends with the weights (and buffers) of the best epoch, however the run
-            ended: stopped, complete or interrupted.
+        restore_best_weights: whether the model ends with the weights (and buffers) of the best epoch, also if the run
+            came to its last epoch. After Ctrl-C it keeps the last weights, so that the run can go on.
         start_from_epoch: epochs at the start that are not watched.
 
     Attributes:
@@ -74,6 +74,13 @@ class EarlyStopping(Resumable):
         self.stopped_epoch: int | None = None
         self.wait = 0
 
+    def on_train_begin(self, training: Training) -> None:
+        """Start anew, or go on; a run that was stopped stays so, unless `patience` has grown."""
+        super().on_train_begin(training)
+        if self.stopped_epoch is not None and self.wait >= self.patience:
+            training.stop(self._reason())
+        self.stopped_epoch = None if self.wait < self.patience else self.stopped_epoch
+
     def on_epoch_end(self, training: Training, logs: dict[str, float]) -> None:
         """Compare the epoch with the best, keep its weights or stop."""
         epoch, value = int(logs["epoch"]), self.monitor.read(training, logs)
@@ -92,8 +99,8 @@ class EarlyStopping(Resumable):
             training.stop(self._reason())
 
     def on_train_end(self, training: Training) -> None:
-        """Put the best weights back."""
-        if self.best_weights is not None:
+        """Put the best weights back, unless the run was interrupted and may go on."""
+        if self.best_weights is not None and not training.history.interrupted:
             training.set_weights(self.best_weights)
 
     def _keep(self, training: Training, epoch: int) -> None:

@@ -143,7 +143,7 @@ class TensorBoard(Resumable):
     # ---------------------------------------------------------------------------------------------------- the details
 
     def _begin(self, training: Training) -> None:
-        spec = self.input_shape or getattr(training, "input_spec", None)
+        spec = self.input_shape or training.input_spec
         if self.graph and spec is not None:
             from .tensorboard_graph import add_graph
 
@@ -175,7 +175,7 @@ class TensorBoard(Resumable):
                 raise UsageError("TensorBoard needs tensorboardX: pip install 'jaxport[viz]'") from error
             folder = make_folder("TensorBoard", "log_dir", self.log_dir / name)
             # tensorboardX names a file by the second, and empties one that is there.
-            suffix = f".{os.getpid()}.{sum(1 for _ in folder.glob('events.*')):04d}"
+            suffix = f".{sum(1 for _ in folder.glob('events.*')):04d}.{os.getpid()}"
             self._writers[name] = SummaryWriter(str(folder), purge_step=purge, flush_secs=10, filename_suffix=suffix)
         return self._writers[name]
 

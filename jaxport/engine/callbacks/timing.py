@@ -48,7 +48,8 @@ class Timing(Resumable):
     def on_train_begin(self, training: Training) -> None:
         """Start the clock."""
         super().on_train_begin(training)
-        self._examples = self.examples or getattr(training, "examples", None)
+        batches = getattr(training.source, "batches", None)  # what is not streamed says how much it is
+        self._examples = self.examples or getattr(batches, "examples", None)
         self._before, self._earlier = self.total, self.compiling
         self._start = self._last = time.perf_counter()
         self._first_step = training.step - self.steps
