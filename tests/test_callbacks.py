@@ -55,7 +55,7 @@ STOPS = {
     "min_delta adds up": ([3, 2.95, 2.7, 2.65, 2.6], {"patience": 3, "min_delta": 0.2}, 5, 3),
     "rises": ([0.1, 0.3, 0.2, 0.2, 0.9], {"monitor": "val_accuracy", "patience": 2}, 4, 2),
     "told to rise": ([1, 3, 2, 2, 9], {"mode": "max", "patience": 2}, 4, 2),
-    "baseline not beaten": ([5, 4, 3, 3.5], {"baseline": 1.0, "patience": 2}, 4, 3),
+    "baseline not beaten": ([5, 4, 3, 3.5, 0], {"baseline": 1.0, "patience": 2}, 4, 3),
     "baseline not beaten while improving": ([5, 4, 3, 2, 1.5], {"baseline": 1.0, "patience": 2}, 5, 5),
     "baseline beaten": ([5, 0.9, 0.95, 0.94, 0], {"baseline": 1.0, "patience": 2}, 4, 2),
     "starts later": ([1, 9, 8, 7, 7.5, 0], {"start_from_epoch": 2}, 5, 4),
@@ -66,7 +66,7 @@ STOPS = {
 }
 # Where we differ: Keras takes a first NaN as the best for ever.
 NANS = {
-    "NaN first": ([nan, 3, 2, 2.5], {"patience": 1}, 4, 3),
+    "NaN first": ([nan, 3, 2, 2.5, 0], {"patience": 1}, 4, 3),
     "NaN in between": ([3, nan, nan, 1], {"patience": 2}, 3, 1),
     "NaN throughout": ([nan, nan, nan], {"patience": 1}, 2, 1),
 }
