@@ -10,6 +10,7 @@ import numpy as np
 from jaxport.errors import UsageError
 
 from .arguments import make_folder, path_of, whole_or_none
+from .processes import writes
 from .resumable import Resumable
 
 if TYPE_CHECKING:
@@ -173,10 +174,13 @@ class TensorBoard(Resumable):
                 from tensorboardX import SummaryWriter
             except ImportError as error:
                 raise UsageError("TensorBoard needs tensorboardX: pip install 'jaxport[viz]'") from error
-            folder = make_folder("TensorBoard", "log_dir", self.log_dir / name)
+            folder = self.log_dir / name
+            if writes():
+                make_folder("TensorBoard", "log_dir", folder)
             # tensorboardX names a file by the second, and empties one that is there.
             suffix = f".{sum(1 for _ in folder.glob('events.*')):04d}.{os.getpid()}"
-            self._writers[name] = SummaryWriter(str(folder), purge_step=purge, flush_secs=10, filename_suffix=suffix)
+            options = {"purge_step": purge, "flush_secs": 10, "filename_suffix": suffix}
+            self._writers[name] = SummaryWriter(str(folder), write_to_disk=writes(), **options)
         return self._writers[name]
 
 
