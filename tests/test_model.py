@@ -319,7 +319,7 @@ def test_debug_nans_names_the_operation() -> None:
         def forward(self, x: jax.Array) -> jax.Array:
             return jnp.log(self.linear(x) - 100.0)
 
-    with pytest.raises(UsageError, match="debug_nans: .*nan"):
+    with pytest.raises(UsageError, match=r"debug_nans: .*nan"):
         train(make(Log(), debug_nans=True), epochs=1)
 
 
@@ -385,7 +385,7 @@ BAD: list[tuple[str, Any, dict[str, Any], str]] = [
         "features",
         Conv,
         {"data": (np.zeros((5, 3, 8, 8), np.float32), Y[:5])},
-        r"layer 'head', Linear.*64.*144|layer 'head'",
+        r"layer 'head', Linear",
     ),
     ("classes", net, {"data": (X, Y + 1)}, r"train: y has class 2 in row \d+; the model predicts 2 classes"),
     ("negative", net, {"data": (X, Y - 1)}, r"train: y has class -1 in row"),
@@ -429,7 +429,7 @@ def test_what_would_broadcast_in_silence_is_refused() -> None:
 def test_a_metric_that_fails_is_named() -> None:
     model = Model(net())
     model.compile(nn.CrossEntropyLoss(), optim.SGD(lr=0.1), [Failing(name="mine")])
-    with pytest.raises(UsageError, match="metric mine .*no score today"):
+    with pytest.raises(UsageError, match=r"metric mine .*no score today"):
         train(model, epochs=1)
 
 
@@ -457,7 +457,7 @@ def test_bad_settings_are_refused(options: dict[str, Any], match: str) -> None:
 
 def test_an_order_of_calls_that_cannot_work() -> None:
     for call in (lambda m: m.fit(ALL), lambda m: m.evaluate(ALL), lambda m: m.save("x.safetensors")):
-        with pytest.raises(UsageError, match="not compiled; call model.compile"):
+        with pytest.raises(UsageError, match=r"not compiled; call model\.compile"):
             call(Model(net()))
     with pytest.raises(UsageError, match=r"module is function; it must be a jaxport.nn.Module"):
         Model(net)  # type: ignore[arg-type]

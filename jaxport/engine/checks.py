@@ -68,13 +68,8 @@ def examine(task: Task, state: TrainState, batch: Batch, evaluation: bool = Fals
         raise UsageError(f"a training step does not go through: {error}") from error
     logs = shapes[2]
     _check_shapes(task, logs.get("prediction"), batch)
-    return Facts(
-        logs.get("prediction"),
-        jnp.asarray(logs["loss"]) if eager else logs["loss"],
-        extra,
-        eval_extra,
-        not eager and has_convolution(jaxpr),
-    )
+    loss = jax.ShapeDtypeStruct(jnp.shape(logs["loss"]), logs["loss"].dtype)
+    return Facts(logs.get("prediction"), loss, extra, eval_extra, not eager and has_convolution(jaxpr))
 
 
 def _rows(batch: Batch) -> int:

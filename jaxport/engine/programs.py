@@ -67,7 +67,7 @@ class Programs:
             if made and name in _CHANGING:
                 _warn(name, next(reversed(made)), key, len(made) + 1)
             if jax.config.jax_debug_nans:  # pyright: ignore[reportAttributeAccessIssue]
-                # A program of jax.jit is run again operation by operation when it makes a NaN; its inputs must be there.
+                # What jax.jit compiled is run again operation by operation when it makes a NaN; its inputs must be there.
                 made[key], seconds = jax.jit(function), 0.0
             else:
                 made[key], seconds = compile_function(function, *args, donate=donate)

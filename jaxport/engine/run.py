@@ -227,7 +227,7 @@ def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source]:
     if batch is None:
         raise UsageError("the data gives no batches; at least one is needed")
     rows = source.rows or (source.steps or 0) * len(jax.tree.leaves(batch.x)[0])
-    source = Streamed(source.epoch, source.steps, rows or None)
+    source = replace(source, rows=rows or None)
     if eager:
         return jax.tree.map(jnp.asarray, batch), source
     shape = lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))  # noqa: E731
