@@ -11,6 +11,7 @@ from jaxport.metrics import (
     F1,
     Accuracy,
     BinaryAUC,
+    Confusion,
     Dice,
     MeanAbsolutePercentageError,
     Overlap,
@@ -76,6 +77,12 @@ def test_binary_inputs_of_any_dtype(dtype):
     assert [value(m(), guessed[:, None], true) for m in SCORES] == [0.5, 0.5, 0.5]
     assert value(Dice(), guessed[:, None], true) == 0.5
     assert value(BinaryAUC(), guessed[:, None].astype(np.float32), true) == 0.5
+
+
+def test_counts_near_the_end_of_an_int32():
+    many = jnp.int32(2**31 - 2)
+    for average in ("binary", "micro"):
+        assert float(F1(average, None if average == "binary" else 1).compute(Confusion(many, many, many, many))) == 1.0
 
 
 def test_thresholds_and_what_is_no_class():
