@@ -103,8 +103,17 @@ def test_dice_is_of_all_elements(smooth, wanted):
     metric = Dice(smooth=smooth)
     state = metric.update(metric.init(), np.float32([[0.6, 0.5], [0.9, 0.8]]), np.float32([[1, 1], [0, 0]]))
     assert float(metric.compute(state)) == pytest.approx((2 + smooth) / (5 + smooth), rel=1e-6) == pytest.approx(wanted)
+    unseen = np.ones((1, 2), np.float32)
+    state = metric.update(state, unseen, unseen, np.array([False]))
+    assert float(metric.compute(state)) == pytest.approx(wanted)
     more = metric.update(state, np.full((1, 2), 3.0, np.float32), np.full((1, 2), 255, np.uint8))  # logits, bytes
     assert float(metric.compute(more)) == pytest.approx((6 + smooth) / (9 + smooth), rel=1e-6)
+
+
+def test_dice_cuts_each_mask_at_its_own_height():
+    prediction, target = np.float32([[0.4, 0.2, 0.4]]), np.float32([[0.51, 0.9, 0.5]])
+    assert value(Dice(threshold=0.3), prediction, target) == 0.5
+    assert value(Dice(threshold=0.7), prediction, target) == 0.0
 
 
 def test_dice_of_empty_masks():
