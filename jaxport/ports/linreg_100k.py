@@ -1,0 +1,22 @@
+"""A line through 100,000 points."""
+
+from functools import partial
+
+from jaxport import metrics, nn, optim
+from jaxport.models import linreg_100k
+from jaxport.port import Port
+
+PORT = Port(
+    name="linreg_100k",
+    title="line through 100,000 points",
+    source="PyTorch basics, 3.3",
+    model=linreg_100k.build,
+    input_shape=(1,),
+    parameters=2,
+    dataset="line",
+    loss=partial(nn.MSELoss),
+    optimizer=partial(optim.SGD, lr=1e-4),
+    metrics=(metrics.MeanAbsoluteError(),),
+    epochs=10_000,
+    expected={},
+)
