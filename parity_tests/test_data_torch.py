@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxport.data import ArrayDataset, Batches, DataLoader, random_split
+from jaxport.data import transforms as T
 
 torch = pytest.importorskip("torch")
 
@@ -55,3 +56,20 @@ def test_a_loader_of_torch_as_a_source(workers):
         assert len(found) == len(Batches(source)) == 5
         np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), X)
         np.testing.assert_array_equal(np.concatenate([y for _, y in found]), Y)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("size", [(5, 3), (11, 20), (9, 4)])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+def test_resize_is_torchs_interpolation_rounded(mode, size, dtype):
+    x = np.random.default_rng(0).integers(0, 256, (2, 3, 9, 7)).astype(dtype)
+    smooth = {"antialias": True} if mode in ("bilinear", "bicubic") else {}
+    wanted = torch.nn.functional.interpolate(torch.from_numpy(x.astype(np.float64)), size, mode=mode, **smooth).numpy()
+    found = T.Resize(size, mode)(x)
+    assert (found.shape, found.dtype) == (wanted.shape, dtype)
+    if dtype == np.float32:
+        np.testing.assert_allclose(found, wanted, atol=2e-4)
+    else:
+        sure = np.abs(wanted % 1 - 0.5) > 1e-3  # float32 may round the others up or down
+        np.testing.assert_array_equal(found[sure], np.clip(np.round(wanted), 0, 255)[sure])
+        assert sure.mean() > 0.9

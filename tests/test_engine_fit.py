@@ -94,7 +94,7 @@ def run(name: str, dtype: Any, dispatch: str, **options: Any) -> dict[str, np.nd
         validation = examples(shape, 7, dtype, 1)
         history = train(module, examples(shape, 11, dtype), validation=validation, dispatch=dispatch, **options)
         assert history.dispatch == dispatch
-        columns = {name: np.asarray(values) for name, values in history.columns.items()}
+        columns = {name: np.asarray(values) for name, values in history.columns.items() if name != "seconds"}
         return columns | state_dict(module)
 
 
@@ -250,7 +250,7 @@ def test_prepare_is_applied_in_training_and_validation(dispatch):
         plain, prepared = dense(np.float64), dense(np.float64)
         a = train(plain, (x * 2.0, y), validation=(x * 2.0, y), dispatch=dispatch)
         b = train(prepared, (x, y), validation=(x, y), dispatch=dispatch, prepare=lambda x: x * 2.0)
-        assert a.columns == b.columns
+        assert all(a.columns[name] == b.columns[name] for name in a.columns if name != "seconds")
         loss = nn.CrossEntropyLoss()
         found = engine.evaluate(prepared, (x, y), loss=loss, prepare=lambda x: x * 2.0)
         assert close(found["loss"], b.last("val_")["loss"])
@@ -466,8 +466,7 @@ def test_a_second_ctrl_c_interrupts(dispatch):
     with pytest.raises(KeyboardInterrupt):
         train(module, examples((3,), 20, np.float32), epochs=50, dispatch=dispatch, on_progress=twice)
     assert signal.getsignal(signal.SIGINT) is handler
-    for key, value in state_dict(module).items():
-        np.testing.assert_array_equal(value, before[key])
+    assert any((value != before[key]).any() for key, value in state_dict(module).items())  # what was learnt is there
 
 
 def test_a_handler_of_the_program_is_left_alone():
@@ -491,7 +490,7 @@ def test_fit_works_outside_the_main_thread():
 
 
 @both_dispatches
-def test_an_error_in_on_progress_leaves_the_module_unharmed(dispatch):
+def test_an_error_in_on_progress_keeps_what_was_learnt(dispatch):
     def fail(progress: engine.Progress) -> None:
         raise RuntimeError("no more")
 
@@ -501,8 +500,7 @@ def test_an_error_in_on_progress_leaves_the_module_unharmed(dispatch):
         train(module, examples((3,), 20, np.float32), dispatch=dispatch, on_progress=fail)
     assert signal.getsignal(signal.SIGINT) is handler
     assert module.training
-    for key, value in state_dict(module).items():
-        np.testing.assert_array_equal(value, before[key])
+    assert any((value != before[key]).any() for key, value in state_dict(module).items())
     train(module, examples((3,), 20, np.float32), dispatch=dispatch)
 
 
@@ -531,5 +529,5 @@ def test_evaluate_s_bad_arguments():
 
 
 def test_an_unknown_dispatch_is_refused():
-    with pytest.raises(UsageError, match="dispatch must be 'scan', 'steps' or None, got 'epochs'"):
+    with pytest.raises(UsageError, match="dispatch must be 'scan', 'chunks', 'steps' or None, got 'epochs'"):
         train(dense(np.float32), examples((3,), 5, np.float32), dispatch="epochs")

@@ -12,8 +12,8 @@ import pytest
 
 import jaxport
 from jaxport.errors import UsageError
-from jaxport.viz import plot_history, write_csv
-from jaxport.viz.history import MARKED
+from jaxport.viz import plot_history, show_samples, write_csv
+from jaxport.viz.history import MARKED, draw_history
 
 try:
     import matplotlib.figure
@@ -187,3 +187,10 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         write_csv({"a": [2]}, tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text() == "a\n1\n"
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+@needs_matplotlib
+def test_a_notebook_gets_a_picture():
+    """As IPython asks for it; matplotlib registers its figures only when pyplot is imported."""
+    for figure in (draw_history(run(3)), show_samples((np.zeros((1, 4, 4)), np.zeros(1)), 1)):
+        assert figure._repr_png_().startswith(PNG)

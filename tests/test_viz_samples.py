@@ -45,6 +45,58 @@ def test_floats_are_stretched_and_draws_go_by_seed():
     )
 
 
+def titles(labels, **options):
+    n = len(labels)
+    return [axes.get_title() for axes in show_samples((BYTES[:n], labels), n, **options).axes]
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted"),
+    [
+        (np.array([0, 2, 3, -1]), ["a", "c", "3", "-1"]),
+        (np.array([1.0, 1.5, 2.0, 1e-5]), ["b", "1.5", "c", "1e-05"]),
+        (np.array([[0.0], [1.0], [2.5]]), ["a", "b", "2.5"]),
+        (np.eye(3, dtype=int)[[2, 0]], ["c", "a"]),
+        (["x", "0"], ["x", "0"]),
+        (np.array([b"x"]), ["b'x'"]),
+    ],
+)
+def test_names_of_labels(labels, wanted):
+    assert titles(labels, classes=["a", "b", "c"]) == wanted
+
+
+def test_names_are_the_data_sets_own_unless_given():
+    class Named(ArrayDataset):
+        classes = ("x", "y", "z")
+
+    for options, wanted in (({}, ["x", "y", "z", "x"]), ({"classes": "abc"}, ["a", "b", "c", "a"])):
+        figure = show_samples(Named(BYTES, LABELS), 4, **options)
+        assert [axes.get_title() for axes in figure.axes] == wanted
+
+
+@pytest.mark.parametrize(("n", "grid"), [(1, (1, 1)), (2, (1, 2)), (5, (2, 3)), (9, (3, 3)), (10, (3, 4))])
+def test_how_it_is_drawn(n, grid):
+    for images in (BYTES, BYTES[:, :1]):
+        figure = show_samples((images, LABELS), n)
+        assert len(figure.axes) == n
+        for place, axes in enumerate(figure.axes):
+            assert axes.get_subplotspec().get_geometry() == (*grid, place, place)
+            assert not axes.axison
+            assert not axes.title.get_parse_math()
+            assert images.shape[1] == 3 or axes.images[0].get_cmap().name == "gray"
+
+
+def test_a_draw_takes_each_example_once():
+    assert sorted(titles(np.arange(10), seed=1)) == [str(n) for n in range(10)]
+    assert titles(np.arange(10), seed=1) != [str(n) for n in range(10)]
+
+
+def test_a_float_image_of_one_value_is_black(tmp_path):
+    figure = show_samples((np.full((1, 4, 4), 7.0), [0]), 1, tmp_path / "S.PNG")
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), np.zeros((4, 4)))
+    assert (tmp_path / "S.PNG").exists()
+
+
 @pytest.mark.parametrize(
     ("dataset", "options", "match"),
     [
@@ -53,6 +105,9 @@ def test_floats_are_stretched_and_draws_go_by_seed():
         ((BYTES, LABELS), {"path": "s.jpg"}, r"must end in \.png"),
         ((BYTES[:, :2], LABELS), {}, r"example 0 has an image of shape \(2, 8, 6\)"),
         (ArrayDataset(BYTES), {}, "example 0 is tuple; .image, label. is needed"),
+        ((BYTES[..., None], LABELS), {}, r"example 0 has an image of shape \(3, 8, 6, 1\)"),
+        ((BYTES[:, 0, 0], LABELS), {}, r"example 0 has an image of shape \(6,\)"),
+        ((BYTES, LABELS), {"path": "no/such/folder/s.png"}, "s.png"),
     ],
 )
 def test_errors(dataset, options, match):

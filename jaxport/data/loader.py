@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxport.errors import UsageError
+from jaxport.memory import keep_large_buffers
 
 from .array_file import ArrayFile
 from .collate import stacked
@@ -108,7 +109,9 @@ class DataLoader:
         wanted = ["seed", "epoch", "position"]
         if sorted(state) != sorted(wanted) or not 0 <= state["position"] <= len(self) or state["epoch"] < 0:
             raise UsageError(f"state is {state!r}; it must have {wanted}, with epoch ≥ 0 and position 0 to {len(self)}")
-        self.seed, self.epoch, self.position = (int(state[name]) for name in wanted)
+        self.seed, epoch, position = (int(state[name]) for name in wanted)
+        over, self.position = divmod(position, max(1, len(self)))  # behind the last batch is the next epoch
+        self.epoch = epoch + over
         self._torch_orders = None
 
     def indices(self, epoch: int) -> np.ndarray:
@@ -128,6 +131,17 @@ class DataLoader:
         self._torch_orders = epoch + 1, orders
         return next(orders)
 
+    def stored(self) -> tuple[Any, ...] | None:
+        """Return the arrays whose rows `indices` names, as stored; None if no arrays in memory hold the examples."""
+        if self._arrays is None or any(isinstance(array, ArrayFile) for array in self._arrays):
+            return None
+        return self._arrays if self._rows is None else tuple(array[self._rows] for array in self._arrays)
+
+    def transformed(self, *parts: Any, epoch: Any, number: Any) -> tuple[Any, ...]:
+        """Return batch `number` of an epoch after the transforms, with the keys that iterating would use; traceable."""
+        base = jax.random.fold_in(jax.random.key(self.seed % 2**32), epoch) if self._random else None
+        return _transformed(self.transforms, parts, _numbered(base, number))
+
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Give out what is left of the epoch; after its last batch the loader stands at the next epoch."""
         for batch in self._batches(self.epoch, self.position):
@@ -137,6 +151,8 @@ class DataLoader:
             yield batch
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Any, ...]]:
+        if self.to_device and jax.default_backend() == "cpu":
+            keep_large_buffers()
         order, size = self._own(self.indices(epoch))
         base = jax.random.fold_in(jax.random.key(self.seed % 2**32), epoch) if self._random else None
         if self._kept_on_device():

@@ -1,21 +1,37 @@
-"""Training: the state, the pure steps, and the loop that dispatches them."""
+"""Training: the state, the pure steps, the loop that dispatches them, callbacks, and the Model over all of it."""
 
 from .batches import Batches as Batches
+from .callbacks import Callback as Callback
 from .dispatch import Dispatch as Dispatch
+from .dispatch import Plan as Plan
 from .dispatch import choose_dispatch as choose_dispatch
 from .dispatch import compile_function as compile_function
+from .export import load_exported as load_exported
+from .fit import evaluate as evaluate
+from .fit import fit as fit
+from .fit import predict as predict
 from .history import History as History
 from .loop import Progress as Progress
-from .loop import evaluate as evaluate
-from .loop import fit as fit
+from .model import Model as Model
+from .precision import Precision as Precision
+from .run import Options as Options
+from .run import measure as measure
+from .run import train as train
+from .sharding import Placement as Placement
+from .sharding import fsdp as fsdp
+from .sharding import make_placement as make_placement
+from .state import Average as Average
 from .state import Batch as Batch
 from .state import Totals as Totals
 from .state import TrainState as TrainState
 from .state import create_state as create_state
 from .state import empty_totals as empty_totals
+from .state import read_totals as read_totals
 from .step import Task as Task
 from .step import eval_step as eval_step
 from .step import graphs as graphs
 from .step import loss_and_gradients as loss_and_gradients
 from .step import make_task as make_task
+from .step import take_step as take_step
 from .step import train_step as train_step
+from .training import Training as Training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,13 @@ class Batches:
         examples: how many there are.
         size: examples in a step.
         shuffle: whether each epoch takes them in a new order.
+        multiple: rows of a step are padded to a multiple of this, the number of devices.
     """
 
     examples: int
     size: int
     shuffle: bool = False
+    multiple: int = 1
 
     @property
     def steps(self) -> int:
@@ -30,27 +33,39 @@ class Batches:
         return -(-self.examples // self.size)
 
     @property
+    def rows(self) -> int:
+        """Rows of a step, padding included."""
+        return -(-self.size // self.multiple) * self.multiple
+
+    @property
     def padded(self) -> bool:
-        """Whether the last step is short, and therefore padded."""
-        return self.examples % self.size != 0
+        """Whether a step has rows that are padding."""
+        return self.examples % self.size != 0 or self.rows != self.size
 
     def order(self, key: jax.Array, epoch: jax.Array) -> jax.Array:
-        """Return the examples of each step, int32 (steps, size), a new order for every epoch; padding repeats 0."""
+        """Return the examples of each step, int32 (steps, rows), a new order for every epoch; padding repeats 0."""
         # One step holds everything: its order changes nothing but the rounding.
         if self.shuffle and self.steps > 1:
             indices = jax.random.permutation(jax.random.fold_in(key, epoch), self.examples)
         else:
             indices = jnp.arange(self.examples)
+        return self.arrange(indices.astype(jnp.int32))
+
+    def arrange(self, indices: jax.Array) -> jax.Array:
+        """Return an order of all examples, int32 (examples,), as one of steps (steps, rows)."""
         padding = self.steps * self.size - self.examples
-        return jnp.pad(indices.astype(jnp.int32), (0, padding)).reshape(self.steps, self.size)
+        steps = jnp.pad(indices, (0, padding)).reshape(self.steps, self.size)
+        return jnp.pad(steps, ((0, 0), (0, self.rows - self.size)))
 
     def take(self, data: Batch, order: jax.Array, step: jax.Array) -> Batch:
         """Gather the examples of one step from data on the device."""
         if self.steps == 1 and not self.padded:
             return data
         chosen = order[step]
-        x, y = (array.at[chosen].get(mode="promise_in_bounds") for array in (data.x, data.y))
-        if not self.padded:
-            return Batch(x, y)
-        position = jnp.asarray(step, jnp.int32) * self.size + jnp.arange(self.size, dtype=jnp.int32)
-        return Batch(x, y, position < self.examples)
+        batch: Batch = jax.tree.map(lambda array: array.at[chosen].get(mode="promise_in_bounds"), data)
+        return batch._replace(where=self.where(step)) if self.padded else batch
+
+    def where(self, step: Any) -> jax.Array:
+        """Return which rows of a step are examples, bool (rows,)."""
+        row = jnp.arange(self.rows, dtype=jnp.int32)
+        return (row < self.size) & (jnp.asarray(step, jnp.int32) * self.size + row < self.examples)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import os
-import platform
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 
+from jaxport.errors import UsageError
+from jaxport.memory import keep_large_buffers
 from jaxport.nn.conv_cpu import PRIMITIVE_PREFIX
 
-Dispatch = Literal["scan", "steps"]
+Dispatch = Literal["scan", "chunks", "steps"]
+DISPATCHES = ("scan", "chunks", "steps")
+# Steps of one call where batches come from the host: a call costs about 100 µs, and waiting batches cost memory.
+_CHUNK, _CHUNK_BYTES = 16, 16 << 20
 
 
 def choose_dispatch(backend: str, convolutional: bool) -> Dispatch:
@@ -26,6 +28,63 @@ def choose_dispatch(backend: str, convolutional: bool) -> Dispatch:
     return "steps" if backend == "cpu" and convolutional else "scan"
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How the steps of a run are dispatched.
+
+    dispatch: "scan", "chunks" or "steps". steps_per_call: at most, None for whole epochs. reason: why, for a reader.
+    """
+
+    dispatch: Dispatch
+    steps_per_call: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        calls = {None: "whole epochs in a call", 1: "one step in a call"}
+        amount = calls.get(self.steps_per_call, f"{self.steps_per_call} steps in a call")
+        return f"{self.dispatch}: {amount} ({self.reason})"
+
+
+def make_plan(
+    dispatch: str | None, steps_per_call: int | None, convolutional: bool, batch_bytes: int | None, eager: bool = False
+) -> Plan:
+    """Choose how steps are dispatched, from the device, the model, where the data is, and what the user asks for.
+
+    Args:
+        dispatch: what the user asks for, None to choose.
+        steps_per_call: what the user asks for, None to choose.
+        convolutional: whether the step holds a convolution.
+        batch_bytes: of a batch that comes from the host; None for data on the device.
+        eager: whether nothing is compiled.
+
+    Raises:
+        UsageError: a dispatch that does not exist, or steps_per_call that does not go with it.
+    """
+    if dispatch not in (None, *DISPATCHES):
+        raise UsageError(f"dispatch must be 'scan', 'chunks', 'steps' or None, got {dispatch!r}")
+    if steps_per_call is not None and (isinstance(steps_per_call, bool) or steps_per_call < 1):
+        raise UsageError(f"steps_per_call must be a positive integer or None, got {steps_per_call!r}")
+    if eager:
+        return Plan("steps", 1, "run_eagerly")
+    if steps_per_call is not None:
+        wanted = "steps" if steps_per_call == 1 else "chunks"
+        if dispatch not in (None, wanted):
+            raise UsageError(f"steps_per_call is {steps_per_call} and dispatch {dispatch!r}; give one of them")
+        return Plan(wanted, steps_per_call, "as asked")
+    fitting = 1 if not batch_bytes else max(1, min(_CHUNK, _CHUNK_BYTES // batch_bytes))
+    if dispatch is None:
+        dispatch, reason = choose_dispatch(jax.default_backend(), convolutional), "convolutions on a CPU"
+        if dispatch == "scan":
+            reason = "the data is on the device" if batch_bytes is None else "the data comes from the host"
+    else:
+        reason = "as asked"
+    if dispatch == "steps":
+        return Plan("steps", 1, reason)
+    if batch_bytes is not None:
+        return Plan("chunks", fitting, reason) if fitting > 1 else Plan("steps", 1, f"{reason} in large batches")
+    return Plan(dispatch, None if dispatch == "scan" else _CHUNK, reason)
+
+
 def compiler_options(backend: str, convolutional: bool) -> dict[str, str | bool]:
     """Return XLA options for a program: convolutions on CPUs are five times faster without the YNN fusions."""
     return {"xla_cpu_experimental_ynn_fusion_type": ""} if backend == "cpu" and convolutional else {}
@@ -35,21 +94,6 @@ def has_convolution(jaxpr: Any) -> bool:
     """Return whether a traced program holds a convolution, JAX's or ours."""
     text = str(jaxpr)
     return "conv_general_dilated[" in text or PRIMITIVE_PREFIX in text
-
-
-@functools.cache
-def keep_large_buffers() -> bool:
-    """Let glibc keep large buffers on the heap; return whether it does (elsewhere there is nothing to do).
-
-    XLA's CPU programs allocate their temporary memory anew at every call. Above 32 MB glibc maps and unmaps it each
-    time: on a convolutional step of 14 ms that costs another 10 ms of page faults. The process keeps the memory, here
-    about 150 MB. JAXPORT_KEEP_BUFFERS=0 in the environment turns it off.
-    """
-    if os.environ.get("JAXPORT_KEEP_BUFFERS") == "0" or platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-    return bool(mallopt(mmap_threshold, 1 << 30) and mallopt(trim_threshold, (1 << 31) - 1))
 
 
 def compile_function(

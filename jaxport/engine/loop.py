@@ -1,29 +1,23 @@
-"""fit and evaluate: the loop over epochs, in either way of dispatching the same steps."""
+"""The loop over epochs: one order of events, whichever way the steps are dispatched."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
-from jax import lax
 
-from jaxport.errors import UsageError
-from jaxport.metrics import Metric
-from jaxport.nn import Module
-
-from .batches import Batches
-from .dispatch import Dispatch, choose_dispatch, compile_function, has_convolution
-from .history import History
-from .interrupt import StopRequest, stop_on_interrupt
-from .state import Batch, Totals, TrainState, create_state, empty_totals, read_totals
-from .step import Loss, Task, _identity, eval_step, make_task, train_step
+from .callbacks import Callback
+from .dispatch import Plan
+from .evaluator import Evaluator, rows_of
+from .interrupt import StopRequest
+from .programs import Programs, lr_of
+from .sources import Resident, Source, Streamed
+from .state import Batch, Totals, read_totals
+from .training import Training
 
 # Epochs of a compiled loop are brought together up to this many steps, so that a short epoch does not wait for calls.
 _STEPS_PER_CALL = 2_000
@@ -44,273 +38,287 @@ class Progress(NamedTuple):
 OnProgress = Callable[[Progress], None]
 
 
-class _Run(NamedTuple):
-    """What every part of the loop needs."""
-
-    task: Task
-    batches: Batches
-    val_batches: Batches | None
-    key: jax.Array
-    epochs: int
-    on_progress: OnProgress | None
-
-
-def fit(
-    module: Module,
-    train: tuple[Any, Any],
-    *,
-    loss: Loss,
-    optimizer: optax.GradientTransformation,
-    epochs: int = 1,
-    batch_size: int | None = None,
-    validation: tuple[Any, Any] | None = None,
-    metrics: Sequence[Metric] = (),
-    prepare: Callable[[jax.Array], jax.Array] = _identity,
-    shuffle: bool = True,
-    seed: int = 0,
-    dispatch: Dispatch | None = None,
-    on_progress: OnProgress | None = None,
-) -> History:
-    """Train `module` in place and return the record of the run.
-
-    Every example counts once an epoch; the last short batch is padded and masked, so that one compilation serves all
-    steps and the means are exact. The numbers do not depend on `dispatch`, but for rounding.
+class Loop:
+    """Drives one run of given programs, sources and callbacks, from where `training` stands to the end.
 
     Args:
-        module: trained in training mode, validated in evaluation mode; its own mode stays as it is.
-        train: (x, y), arrays with N rows, kept on the device as they are.
-        loss: ``loss(prediction, target, where=mask)`` → scalar, such as any jaxport.nn loss.
-        optimizer: an optax transformation, such as any of jaxport.optim.
-        epochs: passes over the data.
-        batch_size: examples in a step; None means all of them.
-        validation: (x, y), evaluated after each epoch.
-        metrics: of jaxport.metrics.
-        prepare: applied to x on the device at the start of each step.
-        shuffle: whether each epoch takes the examples in a new order.
-        seed: of the order of the examples.
-        dispatch: "scan" compiles whole epochs into one loop on the device, "steps" calls once a step, None chooses.
+        training: the handle that callbacks get; its position may lie inside an epoch.
+        programs: what is called.
+        plan: how steps are dispatched.
+        train: where batches come from.
+        validation: the same, evaluated after every `validate_every` epochs; None for no validation.
+        callbacks: called at the seams.
         on_progress: called between calls to the device, with values that are there already.
-
-    Returns:
-        The `History`. After Ctrl-C it is marked ``interrupted``, and the module holds what was learnt so far.
-
-    Raises:
-        UsageError: sizes that do not fit.
+        validate_every: epochs.
     """
-    batches = _batches("train", train, batch_size, shuffle)
-    val_batches = None if validation is None else _batches("validation", validation, batch_size, False)
-    if epochs < 1:
-        raise UsageError(f"epochs must be at least 1, got {epochs}")
-    if dispatch not in (None, "scan", "steps"):
-        raise UsageError(f"dispatch must be 'scan', 'steps' or None, got {dispatch!r}")
-    start = time.perf_counter()
-    task = make_task(module, loss, optimizer, metrics, prepare)
-    run = _Run(task, batches, val_batches, jax.random.key(seed), epochs, on_progress)
-    data, val_data = _to_device(train), None if validation is None else _to_device(validation)
-    state = create_state(module, optimizer)
-    history = History(dispatch=dispatch or _dispatch_for(run, state, data))
-    loop = _scan_epochs if history.dispatch == "scan" else _step_epochs
-    with stop_on_interrupt() as stop:
-        state = loop(run, state, data, val_data, history, stop)
-    nnx.update(module, state.params, state.rest)
-    history.steps = int(state.step)
-    history.train_seconds = time.perf_counter() - start - history.compile_seconds
-    return history
 
+    def __init__(
+        self,
+        training: Training,
+        programs: Programs,
+        plan: Plan,
+        train: Source,
+        validation: Evaluator | None,
+        callbacks: Sequence[Callback] = (),
+        on_progress: OnProgress | None = None,
+        validate_every: int = 1,
+    ) -> None:
+        self.training, self.programs, self.plan, self.train = training, programs, plan, train
+        self.validation, self.callbacks, self.on_progress = validation, list(callbacks), on_progress
+        self.validate_every, self.every = validate_every, [c.every_steps for c in callbacks if c.every_steps]
+        self.known_loss: float | None = None
+        self.places: list[tuple[int, int]] = []  # (epoch, step at which it began) of what was run last
+        self._queue: deque[jax.Array] = deque()
+        self._read = jax.jit(lambda totals: read_totals(totals, programs.task.metrics, programs.task.summed))
+        training.read_logs = self._logs
 
-def evaluate(
-    module: Module,
-    data: tuple[Any, Any],
-    *,
-    loss: Loss,
-    metrics: Sequence[Metric] = (),
-    batch_size: int | None = None,
-    prepare: Callable[[jax.Array], jax.Array] = _identity,
-) -> dict[str, float]:
-    """Return {"loss": …, metric: …} of `module` over `data`, in evaluation mode, exact per example.
+    # ----------------------------------------------------------------------------------------------------- the epochs
 
-    The arguments are those of `fit`.
-    """
-    task = make_task(module, loss, optax.identity(), metrics, prepare)
-    batches = _batches("data", data, batch_size, False)
-    state, arrays = create_state(module, optax.identity()), _to_device(data)
-    step, _ = compile_function(
-        lambda totals, params, rest, data, i: _eval_one(task, batches, totals, params, rest, data, i),
-        empty_totals(task.metrics),
-        state.params,
-        state.rest,
-        arrays,
-        jnp.int32(0),
-        donate=(0,),
-    )
-    totals = empty_totals(task.metrics)
-    for i in range(batches.steps):
-        totals = step(totals, state.params, state.rest, arrays, jnp.int32(i))
-    return {name: float(value) for name, value in read_totals(totals, task.metrics, task.summed).items()}
+    def run(self, stop: StopRequest) -> None:
+        """Run all epochs that are left."""
+        training = self.training
+        self._tell("on_train_begin")
+        while training.epoch < training.epochs and not training.stop_reason and not training.history.interrupted:
+            if self._together():
+                self._epochs(stop)
+            else:
+                self._epoch(stop)
+        self._tell("on_train_end")
 
-
-def _batches(name: str, data: tuple[Any, Any], size: int | None, shuffle: bool) -> Batches:
-    examples = len(data[0])
-    if examples == 0 or examples != len(data[1]):
-        raise UsageError(
-            f"{name}: x and y must have the same number of rows, at least 1; got {examples}, {len(data[1])}"
+    def _together(self) -> bool:
+        """Return whether several epochs may run in one call."""
+        train, validation = self.train, self.validation
+        resident = isinstance(train, Resident) and train.traceable
+        plain = validation is None or (isinstance(validation.source, Resident) and self.validate_every == 1)
+        watched = any(callback.every_epoch or callback.every_steps for callback in self.callbacks)
+        return (
+            self.plan.dispatch == "scan"
+            and self.plan.steps_per_call is None
+            and resident
+            and plain
+            and not watched
+            and self.training.step_in_epoch == 0
         )
-    if size is not None and size < 1:
-        raise UsageError(f"batch_size must be at least 1, got {size}")
-    return Batches(examples, examples if size is None else min(size, examples), shuffle)
+
+    def _epochs(self, stop: StopRequest) -> None:
+        """Run whole epochs in calls of several, until the end or a stop."""
+        training, source, validation = self.training, self.train, self.validation
+        assert isinstance(source, Resident)
+        val = validation.source if validation else None
+        assert val is None or isinstance(val, Resident)
+        per_call = max(1, min(training.epochs, _STEPS_PER_CALL // source.steps))
+        programs = self.programs
+
+        fixed = source.fixed, val.fixed if val else None, per_call
+
+        def call(state: Any, data: Any, val_data: Any, key: Any, first: Any, count: Any) -> Any:
+            return programs.epochs(source, val, per_call, state, data, val_data, key, first, count)
+
+        while training.epoch < training.epochs:
+            start, compiling = time.perf_counter(), programs.compile_seconds
+            first, count = training.epoch, min(per_call, training.epochs - training.epoch)
+            for number in range(first, first + count):
+                training.epoch = number
+                self._tell("on_epoch_begin")
+            arguments = (source.data, val.data if val else None, source.key, np.int32(first), np.int32(count))
+            called = programs.call("epochs", call, training.state, *arguments, donate=(0,), fixed=fixed)
+            training.state, rows = called
+            columns = {name: np.asarray(rows[name])[:count].tolist() for name in self._columns(rows)}
+            seconds = (time.perf_counter() - start - (programs.compile_seconds - compiling)) / count
+            columns["seconds"] = [seconds] * count
+            begun, training.step = training.step, training.step + count * source.steps
+            self.places[:] = [(first + i, begun + i * source.steps) for i in range(count)]
+            self._look_for_bad()
+            for i in range(count):
+                training.epoch = first + i + 1
+                if training.bad_step is not None:
+                    training.step = min(training.step, training.bad_step)
+                self._finish_epoch({name: column[i] for name, column in columns.items()}, tell=i == count - 1)
+                if training.bad_step is not None and training.bad_step < begun + (i + 1) * source.steps:
+                    break
+            if self._stopped(stop):
+                return
+
+    def _stopped(self, stop: StopRequest) -> bool:
+        """Return whether to stop before the end, and note why."""
+        training = self.training
+        if stop and training.epoch < training.epochs:
+            training.history.interrupted = True
+        return training.history.interrupted or training.stop_reason is not None
+
+    def _epoch(self, stop: StopRequest) -> None:
+        """Run what is left of one epoch."""
+        training, programs = self.training, self.programs
+        start, compiling = time.perf_counter(), programs.compile_seconds
+        self.places[:] = [(training.epoch, training.step - training.step_in_epoch)]
+        if training.step_in_epoch == 0 or training.totals is None:
+            training.totals = None
+            self._tell("on_epoch_begin")
+        row = {name: float(value) for name, value in lr_of(training.state.opt_state).items()}
+        if training.step_in_epoch:
+            row = training.epoch_row or row
+        training.epoch_row = row
+        calls = self._resident_calls() if isinstance(self.train, Resident) else self._streamed_calls(self.train)
+        whole = True
+        for loss, is_last in calls:
+            self._after_call(loss)
+            if training.stop_reason or (stop and not (is_last and training.epoch == training.epochs - 1)):
+                training.history.interrupted = bool(stop) and not training.stop_reason
+                whole = is_last
+                break
+        self._drain()
+        if not whole:
+            return
+        row = {**self._logs(), **row}
+        if self.validation is not None and (training.epoch + 1) % self.validate_every == 0:
+            row |= {f"val_{name}": value for name, value in self.validation.run(training.state).items()}
+        row["seconds"] = time.perf_counter() - start - (programs.compile_seconds - compiling)
+        training.epoch, training.step_in_epoch, training.totals = training.epoch + 1, 0, None
+        self._finish_epoch({name: row[name] for name in self._columns(row)} | {"seconds": row["seconds"]}, tell=True)
+
+    def _columns(self, row: Any) -> list[str]:
+        """Return the row's names in the history's order (a dictionary that has been through jit is sorted by name)."""
+        task, extra = self.programs.task, self.programs.extra
+        names = ["loss", *(metric.name for metric in task.metrics), *extra]
+        names = [*names, *(f"val_{name}" for name in names), "lr"]
+        others = [name for name in row if name.startswith("val_") and name not in names]
+        return [name for name in [*names[:-1], *others, "lr"] if name in row]
+
+    def _finish_epoch(self, row: dict[str, float], tell: bool) -> None:
+        """Add an epoch to the history and tell everybody; ``training.epoch`` epochs are done."""
+        training = self.training
+        training.history.append({"epoch": [training.epoch], **{name: [value] for name, value in row.items()}})
+        logs = {"epoch": training.epoch, **row}
+        for callback in self.callbacks:
+            callback.on_epoch_end(training, dict(logs))
+        if tell and self.on_progress is not None:
+            steps = training.steps_per_epoch or 0
+            told = Progress(training.epoch, training.epoch * steps, training.epochs * steps, row["loss"], row)
+            self.on_progress(told)
+
+    # ------------------------------------------------------------------------------------------------------ the steps
+
+    def _resident_calls(self) -> Iterator[tuple[Any, bool]]:
+        """Call the device for the epoch's steps; yield each call's last loss, and whether the epoch is done."""
+        training, programs, source = self.training, self.programs, self.train
+        assert isinstance(source, Resident)
+        single = self.plan.steps_per_call == 1
+        order = self._order(source, training.epoch)
+        epoch = np.int32(training.epoch)
+        if training.totals is None:
+            training.totals = programs.empty(source.rows)
+
+        def one(state: Any, totals: Any, data: Any, order: Any, epoch: Any, i: Any) -> Any:
+            return programs.one(source, state, totals, data, order, epoch, i)
+
+        def some(state: Any, totals: Any, data: Any, order: Any, epoch: Any, first: Any, end: Any) -> Any:
+            return programs.some(source, state, totals, data, order, epoch, first, end)
+
+        while training.step_in_epoch < source.steps:
+            first = training.step_in_epoch
+            count = self._count(source.steps - first)
+            arguments = (training.state, training.totals, source.data, order, epoch, np.int32(first))
+            if single:
+                called = programs.call("step", one, *arguments, donate=(0, 1), fixed=source.fixed)
+            else:
+                end = np.int32(first + count)
+                called = programs.call("steps", some, *arguments, end, donate=(0, 1), fixed=source.fixed)
+            training.state, training.totals, loss = called
+            training.step_in_epoch, training.step = first + count, training.step + count
+            yield loss, training.step_in_epoch == source.steps
+
+    def _order(self, source: Resident, epoch: int) -> jax.Array:
+        if not source.traceable or self.programs.eager:
+            return self.programs.place.put(source.order(epoch))
+        order = lambda key, epoch: source.with_key(key).order(epoch)  # noqa: E731
+        return self.programs.call("order", order, source.key, np.int32(epoch), fixed=source.fixed)
+
+    def _count(self, left: int) -> int:
+        """Return the steps of the next call: as planned, and never over a step that a callback asked for."""
+        count = min(left, self.plan.steps_per_call or left)
+        return min([count, *(every - self.training.step % every for every in self.every)])
+
+    def _streamed_calls(self, source: Streamed) -> Iterator[tuple[Any, bool]]:
+        """The same for batches that come from the host."""
+        training, programs = self.training, self.programs
+        batches = source.epoch(training.epoch, training.step_in_epoch)
+        upcoming = next(batches, None)
+        while upcoming is not None:
+            taken, count = [upcoming], self._count(self.plan.steps_per_call or 1)
+            upcoming = next(batches, None)
+            while upcoming is not None and len(taken) < count and _shapes(upcoming) == _shapes(taken[0]):
+                taken.append(upcoming)
+                upcoming = next(batches, None)
+            if training.totals is None:
+                training.totals = programs.empty(rows_of(source, taken[0]))
+            loss = self._send(taken)
+            training.step_in_epoch, training.step = training.step_in_epoch + len(taken), training.step + len(taken)
+            yield loss, upcoming is None
+
+    def _send(self, batches: list[Batch]) -> Any:
+        training, programs, per_call = self.training, self.programs, self.plan.steps_per_call or 1
+        if per_call == 1:
+            batch = programs.place.put_batch(batches[0])
+            arguments = (training.state, training.totals, batch)
+            training.state, training.totals, loss = programs.call("batch", programs.batch, *arguments, donate=(0, 1))
+            return loss
+        # A last chunk that is short is filled up, so that all chunks have one shape.
+        filled = batches + batches[:1] * (per_call - len(batches))
+        stacked = programs.place.put_batch(jax.tree.map(lambda *arrays: np.stack(arrays), *filled), axis=1)
+        arguments = (training.state, training.totals, stacked, np.int32(len(batches)))
+        training.state, training.totals, loss = programs.call("chunk", programs.chunk, *arguments, donate=(0, 1))
+        return loss
+
+    # ------------------------------------------------------------------------------------------------------- the rest
+
+    def _after_call(self, loss: Any) -> None:
+        """Wait until the device is at most a few calls behind, and tell who wants to know."""
+        training = self.training
+        self._queue.append(loss)
+        if len(self._queue) > _QUEUE:
+            self._pop()
+        if training.state.bad is not None and self.plan.steps_per_call != 1:
+            self._look_for_bad()
+        for callback in self.callbacks:
+            callback.on_steps_end(training)
+
+    def _pop(self) -> None:
+        training = self.training
+        self.known_loss = float(self._queue.popleft())
+        training.known_loss = self.known_loss
+        if self.on_progress is not None:
+            steps = training.steps_per_epoch or 0
+            self.on_progress(Progress(training.epoch + 1, training.step, training.epochs * steps, self.known_loss))
+
+    def _look_for_bad(self) -> None:
+        """Find out whether a step was not finite, where that is watched, and which of its tensors was the first."""
+        training = self.training
+        bad = -1 if training.state.bad is None else int(training.state.bad)
+        if bad >= 0 and training.bad_step is None:
+            training.bad_step = bad
+            training.bad_tensor = training.diagnose()
+
+    def place_of(self, step: int) -> tuple[int, int]:
+        """Return (epoch, step in it) of a step that was run last."""
+        epoch, begun = next(place for place in reversed(self.places) if place[1] <= step)
+        return epoch, step - begun
+
+    def _drain(self) -> None:
+        self._queue.clear()
+        self._look_for_bad()
+
+    def _logs(self) -> dict[str, float]:
+        """Return loss and metrics of the epoch so far; waits for the device."""
+        totals: Totals | None = self.training.totals
+        if totals is None:
+            return {}
+        row = jax.device_get(self._read(totals))
+        return {name: float(row[name]) for name in self._columns(row)}
+
+    def _tell(self, hook: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(self.training)
 
 
-def _to_device(data: tuple[Any, Any]) -> Batch:
-    return Batch(*(jax.device_put(np.asarray(array)) for array in data))
-
-
-def _dispatch_for(run: _Run, state: TrainState, data: Batch) -> Dispatch:
-    def step(state: TrainState, data: Batch) -> Any:
-        order = run.batches.order(run.key, jnp.int32(0))
-        batch = run.batches.take(data, order, jnp.int32(0))
-        return train_step(run.task, state, empty_totals(run.task.metrics), batch)
-
-    convolutional = has_convolution(jax.make_jaxpr(step)(state, data))
-    return choose_dispatch(jax.default_backend(), convolutional)
-
-
-def _eval_one(task: Task, batches: Batches, totals: Totals, params: Any, rest: Any, data: Batch, step: Any) -> Totals:
-    order = batches.order(jax.random.key(0), jnp.int32(0))
-    return eval_step(task, params, rest, totals, batches.take(data, order, step))
-
-
-# ---------------------------------------------------------------------------------------------------- whole epochs
-
-
-def _epoch(run: _Run, state: TrainState, data: Batch, val_data: Batch | None, epoch: Any) -> tuple[TrainState, Any]:
-    """One epoch and its validation, as one traceable function."""
-    task, batches = run.task, run.batches
-    order = batches.order(run.key, epoch)
-
-    def body(carry: tuple[TrainState, Totals], step: jax.Array) -> tuple[tuple[TrainState, Totals], None]:
-        state, totals, _ = train_step(task, *carry, batches.take(data, order, step))
-        return (state, totals), None
-
-    (state, totals), _ = lax.scan(body, (state, empty_totals(task.metrics)), jnp.arange(batches.steps))
-    row = read_totals(totals, task.metrics, task.summed)
-    if run.val_batches is not None and val_data is not None:
-        val_batches = run.val_batches
-
-        def val_body(totals: Totals, step: jax.Array) -> tuple[Totals, None]:
-            return _eval_one(task, val_batches, totals, state.params, state.rest, val_data, step), None
-
-        totals, _ = lax.scan(val_body, empty_totals(task.metrics), jnp.arange(val_batches.steps))
-        row |= read_totals(totals, task.metrics, task.summed, "val_")
-    return state, row
-
-
-def _scan_epochs(
-    run: _Run, state: TrainState, data: Batch, val_data: Batch | None, history: History, stop: StopRequest
-) -> TrainState:
-    """Run whole epochs, several in one call where they are short."""
-    per_call = max(1, min(run.epochs, _STEPS_PER_CALL // run.batches.steps))
-
-    def call(state: TrainState, data: Batch, val_data: Batch | None, first: Any, count: Any) -> tuple[TrainState, Any]:
-        shapes = jax.eval_shape(lambda: _epoch(run, state, data, val_data, first)[1])
-        rows = jax.tree.map(lambda leaf: jnp.zeros((per_call,), leaf.dtype), shapes)
-
-        def body(i: Any, carry: Any) -> Any:
-            state, rows = carry
-            state, row = _epoch(run, state, data, val_data, first + i)
-            return state, jax.tree.map(lambda column, value: column.at[i].set(value), rows, row)
-
-        return lax.fori_loop(0, count, body, (state, rows))
-
-    arguments = (data, val_data, jnp.int32(0), jnp.int32(1))
-    compiled, history.compile_seconds = compile_function(call, state, *arguments, donate=(0,))
-    for first in range(0, run.epochs, per_call):
-        count = min(per_call, run.epochs - first)
-        state, rows = compiled(state, data, val_data, jnp.int32(first), jnp.int32(count))
-        columns = {name: np.asarray(rows[name])[:count].tolist() for name in _columns(run)}
-        _record(run, history, first, count, columns)
-        if stop and first + count < run.epochs:
-            history.interrupted = True
-            break
-    return state
-
-
-def _columns(run: _Run) -> list[str]:
-    """Return the history's columns in their order (a dictionary that has been through jit is sorted by name)."""
-    names = ["loss", *(metric.name for metric in run.task.metrics)]
-    return names if run.val_batches is None else [*names, *(f"val_{name}" for name in names)]
-
-
-def _record(run: _Run, history: History, first: int, count: int, columns: dict[str, list[float]]) -> None:
-    """Add finished epochs to the history and tell the progress."""
-    history.append({"epoch": list(range(first + 1, first + count + 1)), **columns})
-    if run.on_progress is not None:
-        steps, done = run.batches.steps, first + count
-        row = {name: values[-1] for name, values in columns.items()}
-        run.on_progress(Progress(done, done * steps, run.epochs * steps, row["loss"], row))
-
-
-# ---------------------------------------------------------------------------------------------------- single steps
-
-
-def _step_epochs(
-    run: _Run, state: TrainState, data: Batch, val_data: Batch | None, history: History, stop: StopRequest
-) -> TrainState:
-    """Call the device once a step, never more than a few steps ahead of it."""
-    task, batches = run.task, run.batches
-    totals = empty_totals(task.metrics)
-
-    def one(state: TrainState, totals: Totals, data: Batch, order: jax.Array, step: Any) -> Any:
-        return train_step(task, state, totals, batches.take(data, order, step))
-
-    order_of = jax.jit(lambda epoch: batches.order(run.key, epoch))
-    order = order_of(jnp.int32(0))
-    train_one, seconds = compile_function(one, state, totals, data, order, jnp.int32(0), donate=(0, 1))
-    history.compile_seconds = seconds
-    validate = _compile_validation(run, state, val_data, history)
-    for epoch in range(run.epochs):
-        order, totals = order_of(jnp.int32(epoch)), empty_totals(task.metrics)
-        queue: deque[jax.Array] = deque()
-        for i in range(batches.steps):
-            state, totals, loss = train_one(state, totals, data, order, jnp.int32(i))
-            queue.append(loss)
-            if len(queue) > _QUEUE:
-                _tell_step(run, epoch, i, queue.popleft())
-            if stop and (epoch, i) != (run.epochs - 1, batches.steps - 1):
-                history.interrupted = True
-                return state
-        row = read_totals(totals, task.metrics, task.summed)
-        if validate is not None:
-            row |= read_totals(validate(state), task.metrics, task.summed, "val_")
-        _record(run, history, epoch, 1, {name: [float(value)] for name, value in row.items()})
-    return state
-
-
-def _tell_step(run: _Run, epoch: int, step: int, finished_loss: jax.Array) -> None:
-    """Wait until the step of `finished_loss`, a few steps back, is done, and tell the progress."""
-    finished_loss.block_until_ready()
-    if run.on_progress is not None:
-        steps = run.batches.steps
-        run.on_progress(Progress(epoch + 1, epoch * steps + step + 1, run.epochs * steps, float(finished_loss)))
-
-
-def _compile_validation(
-    run: _Run, state: TrainState, val_data: Batch | None, history: History
-) -> Callable[[TrainState], Totals] | None:
-    if run.val_batches is None or val_data is None:
-        return None
-    task, batches = run.task, run.val_batches
-
-    def one(totals: Totals, params: Any, rest: Any, data: Batch, step: Any) -> Totals:
-        return _eval_one(task, batches, totals, params, rest, data, step)
-
-    arguments = (empty_totals(task.metrics), state.params, state.rest, val_data, jnp.int32(0))
-    compiled, seconds = compile_function(one, *arguments, donate=(0,))
-    history.compile_seconds += seconds
-
-    def validate(state: TrainState) -> Totals:
-        totals = empty_totals(task.metrics)
-        for i in range(batches.steps):
-            totals = compiled(totals, state.params, state.rest, val_data, jnp.int32(i))
-        return totals
-
-    return validate
+def _shapes(batch: Batch) -> list[Any]:
+    return [(np.shape(leaf), leaf.dtype) for leaf in jax.tree.leaves(batch)]

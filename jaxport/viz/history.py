@@ -11,10 +11,12 @@ import numpy as np
 
 from jaxport.errors import UsageError
 
+from .figure import figure_class
 from .table import check_lengths, write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TRAIN, VALIDATION = "#0072b2", "#d55e00"  # blue and vermilion, which colour-blind readers tell apart (Okabe and Ito)
 MARKED = 60  # epochs up to which each is marked with a dot; more of them run into one another
@@ -39,9 +41,19 @@ def plot_history(
 
     Source: https://matplotlib.org/stable/api/figure_api.html
     """
-    _check(columns, Path(path))
+    _check_path(Path(path))
+    save_figure(draw_history(columns, title), path)
+
+
+def draw_history(columns: Mapping[str, Sequence[float | None]], title: str | None = None) -> "Figure":
+    """Return the figure that `plot_history` writes.
+
+    Raises:
+        UsageError: matplotlib is not installed; the columns are those that `plot_history` refuses.
+    """
+    _check(columns)
     try:
-        from matplotlib.figure import Figure
+        figure_type = figure_class()
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise UsageError("plots need matplotlib: pip install 'jaxport[viz]'") from error
@@ -49,19 +61,32 @@ def plot_history(
     quantities = _quantities(columns)
     rows, across = _grid(len(quantities))
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)  # inches around each panel
-    figure = Figure(figsize=(4.8 * across, 3.6 * rows), dpi=150, layout=layout)
+    figure = figure_type(figsize=(4.8 * across, 3.6 * rows), dpi=150, layout=layout)
     if title:
         figure.suptitle(title, fontsize=13, parse_math=False)
     for i, name in enumerate(quantities):
         _panel(figure.add_subplot(rows, across, i + 1), name, series)
+    return figure
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG; the file appears when it is complete.
+
+    Raises:
+        UsageError: path does not end in `.png` or cannot be written.
+    """
+    _check_path(Path(path))
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomic(path, picture.getvalue())
 
 
-def _check(columns: Mapping[str, Sequence[Any]], path: Path) -> None:
+def _check_path(path: Path) -> None:
     if path.suffix.lower() != ".png":
         raise UsageError(f"path={str(path)!r} must end in .png")
+
+
+def _check(columns: Mapping[str, Sequence[Any]]) -> None:
     if "epoch" not in columns or len(columns) < 2:
         raise UsageError(f"columns has {list(columns)}; 'epoch' and at least one quantity, such as 'loss', are needed")
     check_lengths(columns)

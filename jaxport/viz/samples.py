@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxport.errors import UsageError
 
+from .figure import figure_class
 from .table import write_atomic
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ def show_samples(
     if not 1 <= n <= size:
         raise UsageError(f"n is {n}; it must be from 1 to the number of examples, {size}")
     try:
-        from matplotlib.figure import Figure
+        figure_type = figure_class()
     except ImportError as error:
         raise UsageError("pictures need matplotlib: pip install 'jaxport[viz]'") from error
     chosen = np.arange(n) if seed is None else np.random.default_rng(seed).choice(size, n, replace=False)
     classes = classes or getattr(dataset, "classes", ())
     across = math.ceil(math.sqrt(n))
-    figure = Figure(figsize=(INCHES * across, INCHES * 1.15 * math.ceil(n / across)), dpi=150, layout="constrained")
+    figure = figure_type(
+        figsize=(INCHES * across, INCHES * 1.15 * math.ceil(n / across)), dpi=150, layout="constrained"
+    )
     for place, index in enumerate(chosen):
         example = (dataset[0][index], dataset[1][index]) if pair else dataset[int(index)]
         image, label = _example(int(index), example)

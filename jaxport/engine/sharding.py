@@ -1,0 +1,218 @@
+"""Where arrays live: on one device, or spread over a mesh of devices of one or several hosts."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxport.errors import UsageError
+
+from .state import TrainState
+
+AXIS = "data"
+Rule = Callable[[str, Any], PartitionSpec | None]
+# Smaller arrays stay whole on every device: spreading them saves nothing and costs a message each.
+_LEAST = 1024
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Nothing to do on one device; on a mesh, batches are spread over its axis "data", and parameters by a rule.
+
+    Attributes:
+        mesh: the devices; None for one.
+        device: the one device, None for JAX's default.
+        rule: (path, array) → PartitionSpec of a parameter, None for a whole copy on every device.
+    """
+
+    mesh: Mesh | None = None
+    device: Any = None
+    rule: Rule | None = None
+
+    @property
+    def multiple(self) -> int:
+        """Rows of a batch are padded to a multiple of this."""
+        return 1 if self.mesh is None else self.mesh.shape[AXIS]
+
+    def put(self, tree: Any) -> Any:
+        """Put data on the device, or a whole copy on each of the mesh."""
+        if self.mesh is None:
+            return jax.device_put(tree, self.device)
+        return _put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def put_batch(self, tree: Any, axis: int = 0) -> Any:
+        """Put a batch of the host on the device, or its rows on those of the mesh."""
+        if self.mesh is None:
+            return jax.device_put(tree, self.device)
+        return _put(tree, NamedSharding(self.mesh, PartitionSpec(*(None,) * axis, AXIS)))
+
+    def batch(self, batch: Any) -> Any:
+        """Spread the rows of a batch over the devices; traceable."""
+        return self._constrain(batch, PartitionSpec(AXIS))
+
+    def replicated(self, tree: Any) -> Any:
+        """Keep whole copies; traceable."""
+        return self._constrain(tree, PartitionSpec())
+
+    def _constrain(self, tree: Any, spec: PartitionSpec) -> Any:
+        if self.mesh is None:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, spec))
+
+    def state(self, state: TrainState) -> TrainState:
+        """Keep a state where `put_state` placed it; traceable."""
+        if self.mesh is None:
+            return state
+        return jax.tree.map(jax.lax.with_sharding_constraint, state, self._shardings(state))
+
+    def put_state(self, state: TrainState) -> TrainState:
+        """Put a state on the device, or spread it over the mesh by the rule."""
+        if self.mesh is None:
+            return state if self.device is None else jax.device_put(state, self.device)
+        return jax.tree.map(_put, state, self._shardings(state))
+
+    def whole(self, tree: Any) -> Any:
+        """Return arrays that are whole on JAX's default device, as if there had been no mesh."""
+        if self.mesh is None:
+            return tree
+        copies = jax.jit(lambda tree: tree, out_shardings=NamedSharding(self.mesh, PartitionSpec()))(tree)
+
+        def one(array: jax.Array) -> jax.Array:
+            if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(one(jax.random.key_data(array)), impl=jax.random.key_impl(array))
+            return jnp.asarray(np.asarray(array))
+
+        return jax.tree.map(one, copies)
+
+    def _shardings(self, state: TrainState) -> TrainState:
+        """Return a sharding for each array: parameters by the rule, what belongs to one like it, others whole."""
+        mesh = self.mesh
+        assert mesh is not None
+        specs: dict[tuple[str, ...], tuple[tuple[int, ...], PartitionSpec]] = {}
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state.params):
+            keys = _keys(path)
+            spec = None if self.rule is None else self.rule(".".join(keys), leaf)
+            specs[keys] = (leaf.shape, spec or PartitionSpec())
+
+        def sharding(path: Any, leaf: Any) -> NamedSharding:
+            keys = _keys(path)
+            for start in range(len(keys)):
+                shape, spec = specs.get(keys[start:], (None, None))
+                if spec is not None and shape == leaf.shape:
+                    return NamedSharding(mesh, spec)
+            return NamedSharding(mesh, PartitionSpec())
+
+        return jax.tree_util.tree_map_with_path(sharding, state)
+
+
+def _keys(path: Any) -> tuple[str, ...]:
+    names = (getattr(key, "key", getattr(key, "name", getattr(key, "idx", None))) for key in path)
+    return tuple(str(name) for name in names if name != "value")
+
+
+def _put(tree: Any, sharding: NamedSharding) -> Any:
+    """Put arrays that every process has on a mesh; each process sends the parts of its own devices."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+
+    def one(array: Any) -> jax.Array:
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            data = one(jax.random.key_data(array))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))
+        value = np.asarray(array)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    return jax.tree.map(one, tree)
+
+
+def fsdp(axis_size: int, least: int = _LEAST) -> Rule:
+    """Return the rule that splits each parameter along its longest axis that `axis_size` divides.
+
+    Parameters with fewer than `least` numbers, or without such an axis, stay whole.
+    """
+
+    def rule(path: str, array: Any) -> PartitionSpec | None:
+        del path
+        axes = [axis for axis in range(array.ndim) if array.shape[axis] % axis_size == 0]
+        if math.prod(array.shape) < least or not axes:
+            return None
+        longest = max(axes, key=lambda axis: array.shape[axis])
+        return PartitionSpec(*(AXIS if axis == longest else None for axis in range(array.ndim)))
+
+    return rule
+
+
+def make_placement(
+    device: Any = None,
+    devices: int | None = None,
+    mesh: Mesh | None = None,
+    shard: Literal["fsdp"] | Rule | None = None,
+) -> Placement:
+    """Return where a run's arrays live.
+
+    Args:
+        device: one device, or the name of a platform ("cpu", "gpu", "tpu").
+        devices: data parallel over the first so many devices of all hosts.
+        mesh: a mesh with an axis "data"; its axes are of the kind Auto.
+        shard: None copies parameters to every device; "fsdp" splits them and the optimiser's state over the axis
+            "data"; or a rule (path, array) → PartitionSpec or None.
+
+    Raises:
+        UsageError: more than one of device, devices and mesh; too many devices; a mesh without the axis.
+    """
+    if sum(argument is not None for argument in (device, devices, mesh)) > 1:
+        raise UsageError(f"device={device!r}, devices={devices!r} and mesh are given; give one of them")
+    if device is not None:
+        return Placement(device=_device(device))
+    if devices is not None:
+        mesh = _mesh_of(devices)
+    if mesh is None:
+        if shard is not None:
+            raise UsageError(f"shard is {shard!r}; it needs several devices: give devices=n or mesh=")
+        return Placement()
+    if AXIS not in mesh.shape:
+        raise UsageError(f'mesh has the axes {list(mesh.axis_names)}; one must be named "{AXIS}"')
+    rule = fsdp(mesh.shape[AXIS]) if shard == "fsdp" else shard
+    if rule is not None and not callable(rule):
+        raise UsageError(f"shard is {shard!r}; it must be 'fsdp', a function (path, array) → PartitionSpec, or None")
+    return Placement(mesh=mesh, rule=rule)
+
+
+def _mesh_of(devices: int) -> Mesh:
+    available = jax.devices()
+    if isinstance(devices, bool) or not isinstance(devices, int) or not 1 <= devices <= len(available):
+        raise UsageError(
+            f"devices is {devices!r}; it must be from 1 to {len(available)}, the devices that JAX sees "
+            "(jax_num_cpu_devices splits a CPU)"
+        )
+    return jax.make_mesh((devices,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=available[:devices])
+
+
+def _device(device: Any) -> Any:
+    if isinstance(device, jax.Device):
+        return device
+    try:
+        return jax.devices(device)[0]
+    except (RuntimeError, TypeError):
+        raise UsageError(
+            f"device is {device!r}; it must be a jax.Device, or 'cpu', 'gpu' or 'tpu' if there is one"
+        ) from None
+
+
+def tell_padding(size: int, multiple: int) -> None:
+    """Say once a run that the devices do not divide a batch."""
+    if size % multiple:
+        padded = -(-size // multiple) * multiple
+        warnings.warn(
+            f"batch_size is {size} on {multiple} devices: each batch is padded to {padded} rows, masked in all results",
+            UserWarning,
+            stacklevel=3,
+        )
