@@ -374,9 +374,19 @@ class Failing(metrics.Accuracy):
 IMAGES = np.zeros((5, 1, 6, 6), np.float32)
 NANS = np.where(np.arange(53)[:, None] == 7, np.nan, X)
 BAD: list[tuple[str, Any, dict[str, Any], str]] = [
-    ("channels", Conv, {"data": (IMAGES, Y[:5])}, r"x of shape \(5, 1, 6, 6\) .* layer 'features.0', Conv2d\(3, 4, .*channels"),
+    (
+        "channels",
+        Conv,
+        {"data": (IMAGES, Y[:5])},
+        r"x of shape \(5, 1, 6, 6\) .* layer 'features.0', Conv2d\(3, 4, .*channels",
+    ),
     ("rank", Conv, {"data": (IMAGES[:, 0, 0], Y[:5])}, r"layer 'features.0', Conv2d"),
-    ("features", Conv, {"data": (np.zeros((5, 3, 8, 8), np.float32), Y[:5])}, r"layer 'head', Linear.*64.*144|layer 'head'"),
+    (
+        "features",
+        Conv,
+        {"data": (np.zeros((5, 3, 8, 8), np.float32), Y[:5])},
+        r"layer 'head', Linear.*64.*144|layer 'head'",
+    ),
     ("classes", net, {"data": (X, Y + 1)}, r"train: y has class 2 in row \d+; the model predicts 2 classes"),
     ("negative", net, {"data": (X, Y - 1)}, r"train: y has class -1 in row"),
     ("validation", net, {"validation": (X, Y + 1)}, r"validation: y has class 2"),
@@ -457,7 +467,9 @@ def test_a_file_of_another_model_changes_nothing(tmp_path: Path) -> None:
     make().save(tmp_path / "a.safetensors")
     other = make(nn.Sequential(nn.Linear(3, 2, rngs=0)))
     before = weights(other)
-    with pytest.raises(UsageError, match=r"a.safetensors is of another model or optimiser; unknown: .*different: params.0"):
+    with pytest.raises(
+        UsageError, match=r"a.safetensors is of another model or optimiser; unknown: .*different: params.0"
+    ):
         other.load(tmp_path / "a.safetensors")
     sgd = make(optimizer=optax.sgd(0.1))
     with pytest.raises(UsageError, match=r"another model or optimiser; unknown: opt_state"):

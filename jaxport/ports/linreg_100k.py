@@ -18,5 +18,7 @@ PORT = Port(
     optimizer=partial(optim.SGD, lr=1e-4),
     metrics=(metrics.MeanAbsoluteError(),),
     epochs=10_000,
-    expected={},
+    # The tutorial prints 0.1209. What is left depends on the first intercept b from U(-1, 1), in PyTorch as here:
+    # 0.12 + (0.6 - b)² e⁻⁴, from 0.120 to 0.167.
+    expected={"val_loss": (0.116, 0.171)},
 )

@@ -18,5 +18,7 @@ PORT = Port(
     optimizer=partial(optim.SGD, lr=1e-3),
     metrics=(metrics.MeanAbsoluteError(),),
     epochs=60,
-    expected={},
+    # The notes print no number: the loss falls at every step. It depends on the first weights;
+    # PyTorch over 100 seeds: from 0.169 to 0.530.
+    expected={"val_loss": (0.16, 0.65)},
 )

@@ -18,5 +18,6 @@ PORT = Port(
     optimizer=partial(optim.SGD, lr=1e-2),
     metrics=(metrics.MeanAbsoluteError(),),
     epochs=32,
-    expected={},
+    # The notes print 0.2205 from w = -0.1187. PyTorch over 100 seeds: from 0.185 to 0.273.
+    expected={"val_loss": (0.17, 0.3)},
 )
