@@ -101,7 +101,8 @@ def test_a_loader_on_the_device_is_the_same_as_iterating_it(monkeypatch):
     streamed = run(shuffled_loader(Examples()))
     for key in resident:
         assert_close(resident[key], streamed[key])
-    by_hand = [batch for _ in range(2) for batch in shuffled_loader(to_device=False)]
+    again = shuffled_loader(to_device=False)
+    by_hand = [batch for _ in range(2) for batch in again]
     assert len(by_hand) == 10
     order = shuffled_loader().indices(1)
     np.testing.assert_allclose(np.asarray(by_hand[5][0]), 2.0 * X[order[:5]], rtol=1e-6)

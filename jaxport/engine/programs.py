@@ -67,7 +67,7 @@ class Programs:
             if made and name in _CHANGING:
                 _warn(name, next(reversed(made)), key, len(made) + 1)
             if jax.config.jax_debug_nans:  # pyright: ignore[reportAttributeAccessIssue]
-                # What jax.jit compiled is run again operation by operation when it makes a NaN; its inputs must be there.
+                # jax.jit runs a program that made a NaN again, operation by operation; its inputs must be there.
                 made[key], seconds = jax.jit(function), 0.0
             else:
                 made[key], seconds = compile_function(function, *args, donate=donate)
