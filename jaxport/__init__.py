@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from . import parity as parity
     from . import ports as ports
     from . import viz as viz
+    from .engine import Model as Model
     from .engine import evaluate as evaluate
     from .engine import fit as fit
+    from .engine import load_exported as load_exported
+    from .engine import predict as predict
     from .interop import convert as convert
     from .interop import load_file as load_file
     from .interop import load_state_dict as load_state_dict
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
 
 _MODULES = {"bench", "data", "engine", "errors", "interop", "metrics", "nn", "optim", "parity", "port", "ports", "viz"}
 _FUNCTIONS = {
+    "Model": "engine",
     "evaluate": "engine",
     "fit": "engine",
+    "load_exported": "engine",
+    "predict": "engine",
     "convert": "interop",
     "load_file": "interop",
     "load_state_dict": "interop",

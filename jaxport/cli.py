@@ -1,4 +1,4 @@
-"""The command line: list, run, data, summary, parity, bench, convert. Each verb is a few lines over the Python API."""
+"""The command line; each verb is a few lines over the Python API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAMEWORKS = ("jax", "torch", "torch-channels-last", "torch-compile")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 1 a comparison failed, 2 wrong input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     try:
         return options.verb(options)
     except JaxportError as error:
@@ -34,6 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`jaxport list | head -1`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "inputs"):  # until Python 3.12, argparse leaves over the INPUTs that stand behind an option
+        options.inputs = [*options.inputs, *(text for text in rest if text == "-" or not text.startswith("-"))]
+        rest = [text for text in rest if text not in options.inputs]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +71,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, order and dropout (0)")
     command.add_argument("--out", metavar="DIR", help="where to write (default: runs/NAME/TIME)")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    command = add("predict", _predict, "predict new inputs with a trained port: classes and probabilities")
+    command.add_argument("name", metavar="NAME", help="a port, see `jaxport list`")
+    command.add_argument("inputs", nargs="*", metavar="INPUT", help="images and folders of images, CSV files, or texts")
+    command.add_argument("--weights", required=True, metavar="FILE", help=".safetensors or .pt, as `jaxport run` wrote")
+    command.add_argument("--top", type=_positive, metavar="K", help="classes shown of each input (1; with --json all)")
+    command.add_argument("--text", action="append", default=[], metavar="TEXT", help="imdb: a review itself")
+    command.add_argument("--vocabulary", metavar="FILE", help="imdb: words' numbers (default: beside the weights)")
+    command.add_argument("--invert", action="store_true", help="pictures are dark on light, as ink on paper")
+    command.add_argument("--days", type=_positive, default=200, metavar="N", help="covid19: how many to forecast (200)")
+    command.add_argument("--data", metavar="DIR", help="covid19: folder of the data sets (default: $JAXPORT_DATA)")
+    command.add_argument("--out", metavar="DIR", help="covid19: where forecast.csv and forecast.png go")
+    command.add_argument("--json", action="store_true", help="print a JSON list")
 
     command = add("data", _data, "fetch a published data set, or go on where that stopped, and check it")
     command.add_argument("name", metavar="NAME", help="mnist, fashion_mnist, cifar10 or imdb")
@@ -190,6 +214,40 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _predict(options: argparse.Namespace) -> int:
+    from . import ports
+
+    port = ports.get(options.name)
+    _use_compilation_cache()
+    from . import predict
+
+    module = predict.load_port(port, options.weights)
+    if port.dataset == "covid" and not options.inputs:
+        return _forecast(options, predict.roll_forward(port, module, options.data, options.days))
+    from .predict_inputs import read_inputs
+
+    choices = {name: getattr(options, name) for name in ("vocabulary", "weights", "invert")}
+    inputs = read_inputs(port, options.inputs, texts=options.text, **choices)
+    rows = predict.predict(port, module, inputs, options.top or (None if options.json else 1))
+    if options.json:
+        _print_json([row.as_dict() for row in rows])
+    else:
+        _print_table(predict.table(port, rows))
+    return 0
+
+
+def _forecast(options: argparse.Namespace, forecast: Any) -> int:
+    if options.out:
+        from .run import prepare_folder
+
+        forecast.save(prepare_folder(Path(options.out)))
+    if options.json:
+        _print_json(forecast.rows())
+    else:
+        print(forecast.text() + (f"\n  forecast.csv, forecast.png in {options.out}" if options.out else ""))
+    return 0
+
+
 def _data(options: argparse.Namespace) -> int:
     from .data.download import download, target
 
@@ -203,7 +261,7 @@ def _summary(options: argparse.Namespace) -> int:
     from .viz import summary
 
     port = ports.get(options.name)
-    print(summary(port.build(0), port.input_shape))
+    print(summary(port.build(0), port.input_shape, port.input_dtype))
     return 0
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from flax import nnx
 
@@ -18,7 +19,7 @@ from jaxport.metrics import Metric
 from jaxport.nn import Module
 
 
-def as_they_are(x: jax.Array) -> jax.Array:
+def as_they_are(x: Any) -> Any:
     """Return the inputs unchanged."""
     return x
 
@@ -42,6 +43,9 @@ class Port:
         batch_size: examples in a step; None means all of them.
         shuffle: whether each epoch takes the examples in a new order.
         prepare: applied to the inputs on the device (pixels to floats).
+        targets: applied to the targets where they are read (class numbers to the column that BCE takes).
+        input_dtype: of the inputs after `prepare`.
+        classes: the classes' names in the order of their numbers; empty for a regression.
         expected: "val_accuracy" or another column → the (least, largest) value that the tutorial's result allows.
     """
 
@@ -59,6 +63,9 @@ class Port:
     batch_size: int | None = None
     shuffle: bool = True
     prepare: Callable[[jax.Array], jax.Array] = as_they_are
+    targets: Callable[[Any], Any] = as_they_are
+    input_dtype: Any = np.float32
+    classes: tuple[str, ...] = ()
     expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def build(self, rngs: nnx.Rngs | int = 0) -> Module:
@@ -75,13 +82,15 @@ class Port:
         Raises:
             DataError: it is not there, or damaged.
         """
-        return data.load(self.dataset, folder)
+        return self._with_targets(data.load(self.dataset, folder))
 
     def synthetic(self, n: int, seed: int = 0) -> Splits:
         """Return `n` made-up training examples, and some for validation, with the data set's shapes and dtypes."""
-        import numpy as np
+        return self._with_targets(data.DATASETS[self.dataset].synthetic(n, np.random.default_rng(seed)))
 
-        return data.DATASETS[self.dataset].synthetic(n, np.random.default_rng(seed))
+    def _with_targets(self, splits: Splits) -> Splits:
+        train, val = (part._replace(y=self.targets(part.y)) for part in (splits.train, splits.val))
+        return replace(splits, train=train, val=val)
 
     def fit(
         self,

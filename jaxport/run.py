@@ -15,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import engine, interop, viz
 from .data import Splits
+from .data.imdb import load_vocabulary
 from .errors import UsageError
 from .port import Port
+from .predict_inputs import VOCABULARY
 from .viz.table import to_json, write_atomic
 
 
@@ -56,6 +58,8 @@ class Outcome:
 
 def run_port(port: Port, data: str | None, epochs: int | None, seed: int, out: str | None, console: Console) -> Outcome:
     """Train and evaluate `port`, and write weights.safetensors, history.csv, history.png and result.json.
+
+    `imdb` has vocabulary.json too.
 
     Args:
         port: what to train.
@@ -113,6 +117,9 @@ def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engin
 
     interop.save_file(interop.state_dict(module), folder / "weights.safetensors")
     files = ["weights.safetensors"]
+    if port.dataset == "imdb":  # the numbers mean nothing without the words
+        load_vocabulary(splits.origin).save(folder / VOCABULARY)
+        files.append(VOCABULARY)
     if len(history):
         viz.write_csv(history.columns, folder / "history.csv")
         files.append("history.csv")

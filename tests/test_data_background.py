@@ -58,12 +58,12 @@ def test_leaving_early_drops_what_waits_and_ends_what_runs(monkeypatch):
     assert started == ended == [0, 1]
 
 
-X = np.arange(12, dtype=np.float32).reshape(6, 2)
-Y = np.arange(6)
+X = np.arange(46, dtype=np.float32).reshape(23, 2)
+Y = np.arange(23)
 
 
 def test_batches_of_any_form():
-    rows = [(X[i : i + 2], Y[i : i + 2]) for i in (0, 2, 4)]
+    rows = [(X[i : i + 8], Y[i : i + 8]) for i in (0, 8, 16)]
     named = [{"x": x, "y": y} for x, y in rows]
     for source in (rows, [list(row) for row in rows], named):
         batches = Batches(source)
@@ -74,7 +74,7 @@ def test_batches_of_any_form():
         np.testing.assert_array_equal(np.concatenate([y for _, y in found]), Y)
     (y, *none), *_ = Batches(named, ("y",), to_device=False)
     assert not none
-    np.testing.assert_array_equal(y, Y[:2])
+    np.testing.assert_array_equal(y, Y[:8])
 
 
 def test_a_transform_of_batches_sees_numpy():
@@ -110,6 +110,7 @@ def test_names_need_names():
     [
         ((True, 1, 0.5), [np.bool_, np.int32, np.float32]),
         ([np.bool_(True), np.int64(1), np.float64(0.5)], [np.bool_, np.int64, np.float64]),
+        ((1, 0.5, True, np.float64(2)), [np.int32, np.float32, np.bool_, np.float64]),
         ((np.float16(1), np.uint8(1)), [np.float16, np.uint8]),
         (3, [np.int32]),
         (np.ones(2, np.int8), [np.int8]),
@@ -119,3 +120,37 @@ def test_what_stacked_makes_of_numbers(example, dtypes):
     found = stacked([example] * 4)
     assert [part.dtype for part in found] == dtypes
     assert {part.shape[0] for part in found} == {4}
+
+
+def test_what_stacked_refuses():
+    with pytest.raises(UsageError, match=r"part 0 of the examples has shapes \[\(2,\), \(3,\)\]"):
+        stacked([(np.zeros(2),), (np.zeros(3),)])
+    with pytest.raises(UsageError, match=r"examples have \[1, 2\] parts"):
+        stacked([(1,), (1, 2)])
+
+
+def test_batches_of_other_libraries():
+    class Other:
+        def __iter__(self) -> Any:
+            yield from ({"image": X[i : i + 2], "label": Y[i : i + 2]} for i in range(0, 6, 2))
+
+    for _ in range(2):
+        batches = list(Batches(Other(), ("label", "image")))
+        assert len(batches) == 3
+        np.testing.assert_array_equal(batches[2][0], Y[4:6])
+    (x,) = next(iter(Batches([jax.numpy.zeros(3)], to_device=False)))
+    assert isinstance(x, np.ndarray)
+    with pytest.raises(UsageError, match=r"names has \['mask'\]"):
+        list(Batches(Other(), ("mask",)))
+    with pytest.raises(UsageError, match="source is 3"):
+        Batches(3)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_loader_of_grain_as_a_source():
+    grain = pytest.importorskip("grain")
+    source = grain.MapDataset.range(23).map(lambda i: (X[i], Y[i])).batch(5).to_iter_dataset()
+    for _ in range(2):
+        found = list(Batches(source))
+        np.testing.assert_array_equal(np.concatenate([np.asarray(x) for x, _ in found]), X)
+        np.testing.assert_array_equal(np.concatenate([np.asarray(y) for _, y in found]), Y)

@@ -19,6 +19,9 @@ FILES = {
     "fashion_mnist": {"pictures.png", "history.csv", "history.png", "predictions.png"},
     "titanic": {"exploration.png", "history.png"},
     "linreg_matrix": {"line.png"},
+    "cifar2": {"pictures.png", "history.png", "predictions.png"},
+    "imdb": {"exploration.png", "history.png"},
+    "covid19": {"history.png", "forecast.png"},
 }
 
 

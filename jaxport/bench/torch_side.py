@@ -89,7 +89,11 @@ class TorchSide:
         if variant.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = [(self._images(x), self._tensor(y)) for x, y in zip(inputs.x, inputs.y, strict=True)]
-        criterion = getattr(torch.nn, port.loss.func.__name__)(*port.loss.args, **port.loss.keywords)
+        name = port.loss.func.__name__
+        reference = importlib.import_module(f"jaxport.reference.{port.name}")
+        # A loss that PyTorch does not have stands beside the model.
+        loss = getattr(reference, name, None) or getattr(torch.nn, name)
+        criterion = loss(*port.loss.args, **port.loss.keywords)
         self.make_optimizer = _optimizer_maker(port, self.model, variant.optimizer)
         self._forward = _compiled(lambda x, y: criterion(self.model(x), y), variant.compiled)
         self._renew_optimizer()

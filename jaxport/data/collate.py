@@ -33,7 +33,7 @@ def _stack(number: int, column: tuple[Any, ...]) -> np.ndarray:
             f"part {number} of the examples has shapes {sorted(shapes)}; make them one shape, or give collate="
         )
     array = np.stack(arrays)
-    if isinstance(column[0], (bool, int)) and not isinstance(column[0], np.generic):
+    if isinstance(column[0], (bool, int)):
         return array.astype(np.bool_ if isinstance(column[0], bool) else np.int32)
     return array.astype(np.float32) if isinstance(column[0], float) and not isinstance(column[0], np.generic) else array
 

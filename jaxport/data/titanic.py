@@ -47,6 +47,18 @@ def load(folder: str | Path) -> Splits:
     return Splits(train, val, CLASSES, str(folder))
 
 
+def read_passengers(path: str | Path) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Read passengers of whom it is not known whether they survived: the features of `load`, and each one's line.
+
+    The file has the columns of `COLUMNS` but `Survived`; more do no harm.
+
+    Raises:
+        DataError: the file or a needed column is missing, or a value is not what its column holds.
+    """
+    table = read_table(path, COLUMNS[1:])
+    return _features(table), table.lines
+
+
 def synthetic(n: int, rng: np.random.Generator) -> Splits:
     """Make `n` training and max(1, ⌊n/5⌋) validation passengers with the same columns; sex and class decide, mostly.
 
@@ -60,6 +72,11 @@ def synthetic(n: int, rng: np.random.Generator) -> Splits:
 
 
 def _encode(table: Table) -> Arrays:
+    survived = table.one_hot("Survived", ("0", "1"))[:, 1:]
+    return Arrays(_features(table), survived.astype(np.float32))
+
+
+def _features(table: Table) -> np.ndarray:
     features = (
         table.one_hot("Pclass", ("1", "2", "3")),
         table.one_hot("Sex", ("female", "male")),
@@ -71,8 +88,7 @@ def _encode(table: Table) -> Arrays:
         table.is_missing("Cabin"),
         table.one_hot("Embarked", PORTS),
     )
-    survived = table.one_hot("Survived", ("0", "1"))[:, 1:]
-    return Arrays(np.column_stack(features).astype(np.float32), survived.astype(np.float32))
+    return np.column_stack(features).astype(np.float32)
 
 
 def _draw(n: int, rng: np.random.Generator) -> Arrays:

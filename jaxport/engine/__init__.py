@@ -6,11 +6,13 @@ from .dispatch import Dispatch as Dispatch
 from .dispatch import Plan as Plan
 from .dispatch import choose_dispatch as choose_dispatch
 from .dispatch import compile_function as compile_function
+from .export import load_exported as load_exported
 from .fit import evaluate as evaluate
 from .fit import fit as fit
 from .fit import predict as predict
 from .history import History as History
 from .loop import Progress as Progress
+from .model import Model as Model
 from .precision import Precision as Precision
 from .run import Options as Options
 from .run import measure as measure

@@ -17,14 +17,18 @@ from .dispatch import has_convolution
 from .precision import compute_dtype, in_half
 from .state import Batch, TrainState, empty_totals
 from .step import Logs, Task, add_logs, extra_logs, loss_of, measure, take_step
+from .weighting import per_example
 
 # Losses whose integer targets are classes along the prediction's axis 1.
 _CLASS_LOSSES = ("CrossEntropyLoss", "NLLLoss")
 
 
 class Facts(NamedTuple):
-    """What one trace of a step tells: shapes of prediction and loss, names of further logs (of training, of evaluation),
-    and whether there is a convolution."""
+    """What one trace of a step tells.
+
+    prediction, loss: shapes. extra, eval_extra: names of further logs, of training and of evaluation. convolutional:
+    whether there is a convolution.
+    """
 
     prediction: Any
     loss: jax.ShapeDtypeStruct
@@ -40,6 +44,8 @@ def examine(task: Task, state: TrainState, batch: Batch, evaluation: bool = Fals
         UsageError: the model does not take the inputs (names the layer), the loss does not take the predictions, a
             metric fails, or the shapes of prediction and target would be broadcast.
     """
+    if batch.weight is not None or task.class_weight is not None:
+        per_example(task.loss)  # refuses a loss that cannot be weighted
     extra = () if task.train_logic is None or evaluation else _extra(task, state, batch)
     eval_extra = () if task.eval_logic is None else _eval_extra(task, state, batch)
     rows = _rows(batch)

@@ -50,9 +50,9 @@ class Evaluator:
 
         totals, given = programs.empty(source.rows, evaluation=True), (params, rest, source.data, self._order)
         if not self.single:
-            return programs.call("validation", measure, totals, *given, donate=(0,))
+            return programs.call("validation", measure, totals, *given, donate=(0,), fixed=source.fixed)
         for i in range(source.steps):
-            totals = programs.call("validation step", one, totals, *given, np.int32(i), donate=(0,))
+            totals = programs.call("validation step", one, totals, *given, np.int32(i), donate=(0,), fixed=source.fixed)
         return totals
 
     def _streamed(self, params: Any, rest: Any) -> Totals:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import optax
 from flax import nnx
 
@@ -17,7 +16,7 @@ from .dispatch import Dispatch
 from .history import History
 from .loop import OnProgress
 from .precision import Precision
-from .run import Options, measure, predictions, train
+from .run import Options, measure, no_loss, predictions, train
 from .sharding import Placement
 from .state import TrainState, create_state
 from .step import AvgFn, Loss, _identity, make_task
@@ -172,11 +171,6 @@ def predict(
     Raises:
         UsageError: inputs that do not fit the model.
     """
-    task = make_task(module, _no_loss, optax.identity(), (), prepare, precision=precision)
+    task = make_task(module, no_loss, optax.identity(), (), prepare, precision=precision)
     state = create_state(module, optax.identity())
     return predictions(task, state, x, Options(batch_size=batch_size, place=place or Placement()))
-
-
-def _no_loss(prediction: Any, target: Any, where: Any = None) -> jax.Array:
-    del prediction, target, where
-    return jax.numpy.zeros(())

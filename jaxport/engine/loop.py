@@ -67,7 +67,7 @@ class Loop:
         self.validation, self.callbacks, self.on_progress = validation, list(callbacks), on_progress
         self.validate_every, self.every = validate_every, [c.every_steps for c in callbacks if c.every_steps]
         self.known_loss: float | None = None
-        self.epoch_start = 0  # the run's step at which the current epoch began
+        self.places: list[tuple[int, int]] = []  # (epoch, step at which it began) of what was run last
         self._queue: deque[jax.Array] = deque()
         self._read = jax.jit(lambda totals: read_totals(totals, programs.task.metrics, programs.task.summed))
         training.read_logs = self._logs
@@ -109,8 +109,10 @@ class Loop:
         per_call = max(1, min(training.epochs, _STEPS_PER_CALL // source.steps))
         programs = self.programs
 
-        def call(state: Any, data: Any, val_data: Any, first: Any, count: Any) -> Any:
-            return programs.epochs(source, val, per_call, state, data, val_data, first, count)
+        fixed = source.fixed, val.fixed if val else None, per_call
+
+        def call(state: Any, data: Any, val_data: Any, key: Any, first: Any, count: Any) -> Any:
+            return programs.epochs(source, val, per_call, state, data, val_data, key, first, count)
 
         while training.epoch < training.epochs:
             start, compiling = time.perf_counter(), programs.compile_seconds
@@ -118,15 +120,22 @@ class Loop:
             for number in range(first, first + count):
                 training.epoch = number
                 self._tell("on_epoch_begin")
-            arguments = (source.data, val.data if val else None, np.int32(first), np.int32(count))
-            training.state, rows = programs.call("epochs", call, training.state, *arguments, donate=(0,))
+            arguments = (source.data, val.data if val else None, source.key, np.int32(first), np.int32(count))
+            called = programs.call("epochs", call, training.state, *arguments, donate=(0,), fixed=fixed)
+            training.state, rows = called
             columns = {name: np.asarray(rows[name])[:count].tolist() for name in self._columns(rows)}
-            training.step += count * source.steps
             seconds = (time.perf_counter() - start - (programs.compile_seconds - compiling)) / count
             columns["seconds"] = [seconds] * count
+            begun, training.step = training.step, training.step + count * source.steps
+            self.places[:] = [(first + i, begun + i * source.steps) for i in range(count)]
+            self._look_for_bad()
             for i in range(count):
                 training.epoch = first + i + 1
+                if training.bad_step is not None:
+                    training.step = min(training.step, training.bad_step)
                 self._finish_epoch({name: column[i] for name, column in columns.items()}, tell=i == count - 1)
+                if training.bad_step is not None and training.bad_step < begun + (i + 1) * source.steps:
+                    break
             if self._stopped(stop):
                 return
 
@@ -141,7 +150,7 @@ class Loop:
         """Run what is left of one epoch."""
         training, programs = self.training, self.programs
         start, compiling = time.perf_counter(), programs.compile_seconds
-        self.epoch_start = training.step - training.step_in_epoch
+        self.places[:] = [(training.epoch, training.step - training.step_in_epoch)]
         if training.step_in_epoch == 0 or training.totals is None:
             training.totals = None
             self._tell("on_epoch_begin")
@@ -210,9 +219,10 @@ class Loop:
             count = self._count(source.steps - first)
             arguments = (training.state, training.totals, source.data, order, epoch, np.int32(first))
             if single:
-                called = programs.call("step", one, *arguments, donate=(0, 1))
+                called = programs.call("step", one, *arguments, donate=(0, 1), fixed=source.fixed)
             else:
-                called = programs.call("steps", some, *arguments, np.int32(first + count), donate=(0, 1))
+                end = np.int32(first + count)
+                called = programs.call("steps", some, *arguments, end, donate=(0, 1), fixed=source.fixed)
             training.state, training.totals, loss = called
             training.step_in_epoch, training.step = first + count, training.step + count
             yield loss, training.step_in_epoch == source.steps
@@ -220,7 +230,8 @@ class Loop:
     def _order(self, source: Resident, epoch: int) -> jax.Array:
         if not source.traceable or self.programs.eager:
             return self.programs.place.put(source.order(epoch))
-        return self.programs.call("order", source.order, np.int32(epoch))
+        order = lambda key, epoch: source.with_key(key).order(epoch)  # noqa: E731
+        return self.programs.call("order", order, source.key, np.int32(epoch), fixed=source.fixed)
 
     def _count(self, left: int) -> int:
         """Return the steps of the next call: as planned, and never over a step that a callback asked for."""
@@ -280,15 +291,21 @@ class Loop:
             self.on_progress(Progress(training.epoch + 1, training.step, training.epochs * steps, self.known_loss))
 
     def _look_for_bad(self) -> None:
-        bad = int(self.training.state.bad)  # pyright: ignore[reportArgumentType]
-        if bad >= 0 and self.training.bad_step is None:
-            self.training.bad_step = bad
-            self.training.bad_tensor = self.training.diagnose()
+        """Find out whether a step was not finite, where that is watched, and which of its tensors was the first."""
+        training = self.training
+        bad = -1 if training.state.bad is None else int(training.state.bad)
+        if bad >= 0 and training.bad_step is None:
+            training.bad_step = bad
+            training.bad_tensor = training.diagnose()
+
+    def place_of(self, step: int) -> tuple[int, int]:
+        """Return (epoch, step in it) of a step that was run last."""
+        epoch, begun = next(place for place in reversed(self.places) if place[1] <= step)
+        return epoch, step - begun
 
     def _drain(self) -> None:
         self._queue.clear()
-        if self.training.state.bad is not None:
-            self._look_for_bad()
+        self._look_for_bad()
 
     def _logs(self) -> dict[str, float]:
         """Return loss and metrics of the epoch so far; waits for the device."""

@@ -33,21 +33,39 @@ class Programs:
         self.task, self.place, self.extra, self.eager = task, place, facts.extra, eager
         self.loss, self.eval_extra = facts.loss, facts.eval_extra
         self.compile_seconds, self.compilations = 0.0, 0
-        self._made: dict[str, dict[Any, Callable[..., Any]]] = {}
+        self._made: dict[Any, dict[Any, Callable[..., Any]]] = {}
+        self._current: dict[Any, Callable[..., Any]] = {}
 
-    def call(self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()) -> Any:
-        """Call the compiled form of `function`, which `name` stands for."""
+    def begin(self) -> None:
+        """Begin a run: the shapes of every program's first call are looked at again."""
+        self._current.clear()
+        self.compile_seconds = 0.0
+
+    def call(
+        self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = (), fixed: Any = None
+    ) -> Any:
+        """Call the compiled form of `function`.
+
+        Args:
+            name: what it is, for messages.
+            function: what it computes; all functions of one `name` and one `fixed` must compute the same.
+            args: its arguments.
+            donate: which of them are taken over.
+            fixed: everything else that `function` depends on (hashable).
+        """
         if self.eager:
             return function(*args)
-        made = self._made.setdefault(name, {})
-        if len(made) == 1 and name not in _CHANGING:
-            return next(iter(made.values()))(*args)  # its arguments never change their shapes
+        current = self._current.get((name, fixed))
+        if current is not None and name not in _CHANGING:
+            return current(*args)  # within a run its arguments never change their shapes
         key = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args))
+        made = self._made.setdefault((name, fixed), {})
         if key not in made:
-            if made:
+            if made and name in _CHANGING:
                 _warn(name, next(reversed(made)), key, len(made) + 1)
             made[key], seconds = compile_function(function, *args, donate=donate)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
+        self._current[name, fixed] = made[key]
         return made[key](*args)
 
     def empty(self, rows: int, evaluation: bool = False) -> Totals:
@@ -94,10 +112,10 @@ class Programs:
 
     def epochs(
         self, source: Resident, validation: Resident | None, per_call: int, state: TrainState, data: Batch, val: Any,
-        first: Any, count: Any,
+        key: Any, first: Any, count: Any,
     ) -> Any:  # fmt: skip
         """Run `count` whole epochs with their validation, and return the state and the rows; traceable."""
-        task = self.task
+        task, source = self.task, source.with_key(key)
 
         def one_epoch(state: TrainState, epoch: Any) -> tuple[TrainState, Any]:
             row = lr_of(state.opt_state)

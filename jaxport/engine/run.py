@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -28,6 +29,8 @@ from .sources import Resident, Source, Streamed, as_source
 from .state import Batch, TrainState
 from .step import Task, apply_module
 from .training import Training
+
+MakePrograms = Callable[[Task, Placement, Facts, bool], Programs]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def train(
     *,
     on_progress: OnProgress | None = None,
     keep: Callable[[TrainState], None] = lambda state: None,
+    programs_of: MakePrograms = Programs,
 ) -> tuple[TrainState, History]:
     """Run the loop from a state, and return the state after it and the record.
 
@@ -83,6 +87,7 @@ def train(
         sample_weight: of each example.
         on_progress: called between calls to the device.
         keep: gets the last state, also when something goes wrong on the way.
+        programs_of: makes the compiled programs, or returns those of an earlier run that was alike.
 
     Raises:
         UsageError: arguments or data that do not fit.
@@ -96,9 +101,10 @@ def train(
     _check(task, facts, options, source, val_source)
     if isinstance(source, Resident) and place.mesh is not None:
         tell_padding(source.batches.size, place.multiple)
-    size = None if isinstance(source, Resident) else sum(leaf.nbytes for leaf in jax.tree.leaves(first))
+    size = None if isinstance(source, Resident) else _bytes(first)
     plan = make_plan(options.dispatch, options.steps_per_call, facts.convolutional, size, options.run_eagerly)
-    programs = Programs(task, place, facts, options.run_eagerly)
+    programs = programs_of(task, place, facts, options.run_eagerly)
+    programs.begin()
     evaluator = None if val_source is None else _evaluator(programs, val_source, plan, facts.convolutional)
     history = History(dispatch=plan.dispatch)
     training = Training(task, place.put_state(state), history, options.epochs, source.steps, options.verbose)
@@ -130,29 +136,42 @@ def train(
     return training.state, history
 
 
-def measure(task: Task, state: TrainState, data: Any, options: Options, sample_weight: Any = None) -> dict[str, float]:
+def measure(
+    task: Task,
+    state: TrainState,
+    data: Any,
+    options: Options,
+    sample_weight: Any = None,
+    programs_of: MakePrograms = Programs,
+) -> dict[str, float]:
     """Return {"loss": …, metric: …} of a state over data, in evaluation mode; the arguments are those of `train`."""
     source = options.source("data", data, False, sample_weight)
     first, source = _first_batch(source)
     facts = examine(task, state, first, evaluation=True)
     _check(task, facts, options, source, None)
     place, eager = options.place, options.run_eagerly
-    programs, state = Programs(task, place, facts, eager), place.put_state(state)
+    programs, state = programs_of(task, place, facts, eager), place.put_state(state)
+    programs.begin()
     plan = make_plan(options.dispatch, options.steps_per_call, facts.convolutional, None, eager)
     return _evaluator(programs, source, plan, facts.convolutional).run(state)
 
 
-def predictions(task: Task, state: TrainState, x: Any, options: Options) -> Any:
-    """Return the predictions for x, as NumPy arrays; the arguments are those of `train`."""
+def predictions(
+    task: Task, state: TrainState, x: Any, options: Options, known: dict[Any, Programs] | None = None
+) -> Any:
+    """Return the predictions for x, as NumPy arrays; `known` holds the programs of earlier calls on the same task."""
     place, parts = options.place, []
-    programs, state = None, place.put_state(state)
-    size = -(-(options.batch_size or 256) // place.multiple) * place.multiple
+    state, known = place.put_state(state), {} if known is None else known
+    task = replace(task, loss=no_loss, metrics=(), class_weight=None, eval_logic=None)
 
     def apply(params: Any, rest: Any, batch: Batch) -> Any:
         return apply_module(task, task.eval_graph, params, rest, place.batch(batch))[0]
 
-    for batch, rows in _slices(x, size):
-        programs = programs or Programs(task, place, examine(task, state, batch, True), options.run_eagerly)
+    for batch, rows in _slices(x, options.batch_size or 256, place.multiple):
+        key = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
+        if key not in known:
+            known[key] = Programs(task, place, examine(task, state, batch, True), options.run_eagerly)
+        programs = known[key]
         arguments = (evaluated(state), state.rest, place.put_batch(batch))
         parts.append((programs.call("predict", apply, *arguments), rows))
     if not parts:
@@ -161,17 +180,27 @@ def predictions(task: Task, state: TrainState, x: Any, options: Options) -> Any:
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *fetched)
 
 
-def _slices(x: Any, size: int) -> Any:
-    """Yield batches of `size` rows, the last one padded, and how many rows of each are real."""
-    whole = [x] if _is_array(x) else x
-    for part in whole:
+def no_loss(prediction: Any, target: Any, where: Any = None) -> jax.Array:
+    """Return 0: the loss of a model that only predicts."""
+    del prediction, target, where
+    return jnp.zeros(())
+
+
+def _slices(x: Any, size: int, multiple: int) -> Any:
+    """Yield batches of `size` rows, the last one padded, and how many rows of each are real.
+
+    Fewer rows than `size` in all are padded to the next power of two alone.
+    """
+    for part in [x] if _is_array(x) else x:
         part = jax.tree.map(np.asarray, part)
         rows = len(jax.tree.leaves(part)[0])
-        for first in range(0, rows, size):
-            count = min(size, rows - first)
-            index = np.minimum(np.arange(first, first + size), rows - 1)
-            piece = jax.tree.map(lambda array, index=index: array[index], part)
-            yield Batch(piece, np.zeros(size, np.float32), jnp.arange(size) < count), count
+        whole = min(size, 1 << max(0, rows - 1).bit_length())
+        whole = -(-whole // multiple) * multiple
+        for first in range(0, rows, whole):
+            count = min(whole, rows - first)
+            index = np.minimum(np.arange(first, first + whole), rows - 1)
+            piece = part if count == whole == rows else jax.tree.map(lambda array, index=index: array[index], part)
+            yield Batch(piece, None, jnp.arange(whole) < count), count
 
 
 def _is_array(x: Any) -> bool:
@@ -197,6 +226,10 @@ def _first_batch(source: Source) -> tuple[Batch, Source]:
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), batch)
     rows = source.rows or (source.steps or 0) * len(jax.tree.leaves(batch.x)[0])
     return shapes, Streamed(source.epoch, source.steps, rows or None)
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def _check(task: Task, facts: Facts, options: Options, source: Source, val_source: Source | None) -> None:
@@ -243,9 +276,10 @@ def _diagnose(training: Training, loop: Loop) -> str:
     """Return the first tensor of the bad step that was not finite."""
     source, bad = training.source, training.bad_step
     assert bad is not None
-    index = bad - loop.epoch_start
+    epoch, index = loop.place_of(bad)
     if isinstance(source, Resident):
-        batch = source.take(source.data, source.order(training.epoch), np.int32(training.epoch), np.int32(index))
+        order = source.order(epoch)
+        batch = source.take(source.data, order, np.int32(epoch), np.int32(index))
     else:
-        batch = next(iter(source.epoch(training.epoch, index)))
+        batch = next(iter(source.epoch(epoch, index)))
     return first_bad(training.task, training.state, batch)

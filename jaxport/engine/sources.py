@@ -57,6 +57,15 @@ class Resident:
         """Whether the order of an epoch can be computed inside a compiled program."""
         return self.loader is None
 
+    @property
+    def fixed(self) -> Any:
+        """What compiled programs depend on beside their arguments: how rows are divided, the loader's transforms."""
+        return self.batches, None if self.loader is None else (self.loader, self.loader.seed, self.first_epoch)
+
+    def with_key(self, key: Any) -> Resident:
+        """Return the source with another key of the order."""
+        return replace(self, key=key)
+
     def order(self, epoch: Any) -> jax.Array:
         """Return the rows of each step of an epoch, int32 (steps, rows)."""
         if self.loader is None:

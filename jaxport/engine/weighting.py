@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,14 @@ def per_example(loss: Any) -> Callable[..., jax.Array]:
     if getattr(loss, "reduction", None) not in ("mean", "sum", "none"):
         name = getattr(loss, "__name__", type(loss).__name__)
         raise UsageError(f"loss is {name}; class_weight and sample weights need a jaxport.nn loss with a `reduction`")
-    plain = copy.copy(loss)
+    return _without_reduction(loss)
+
+
+@functools.lru_cache(maxsize=64)
+def _without_reduction(loss: Any) -> Callable[..., jax.Array]:
+    # Outside of any trace, where a module may be changed.
+    with jax.ensure_compile_time_eval():
+        plain = copy.deepcopy(loss)
     plain.reduction = "none"
     return plain
 

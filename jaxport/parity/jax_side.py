@@ -15,7 +15,7 @@ from jaxport.interop import load_state_dict, state_dict
 from jaxport.interop.state_dict import as_in_torch
 from jaxport.port import Port
 
-from .record import Arrays, Example, Observation, Snapshot
+from .record import Arrays, Example, Observation, Snapshot, named_outputs
 
 
 def _key(path: tuple[Any, ...]) -> str:
@@ -63,18 +63,24 @@ class JaxSide:
 
         output, pullback, (outputs, buffers) = jax.vjp(forward, params, x, has_aux=True)
         loss, loss_pullback = jax.vjp(lambda output: self.task.loss(output, y), output)
-        grad = pullback(*loss_pullback(jnp.ones_like(loss)))
-        return outputs, loss, grad, pullback(cotangent), buffers
+        grads = [pullback(seed) for seed in (*loss_pullback(jnp.ones_like(loss)), cotangent)]
+        if not jnp.issubdtype(x.dtype, jnp.floating):  # numbers of words have no gradient
+            grads = [(of_params, None) for of_params, _ in grads]
+        return outputs, loss, *grads, buffers
 
     def observe(self, example: Example, training: bool) -> Observation:
         """Run one pass forward and two backward: from the loss, and from the random cotangent."""
         outputs, loss, grad, cotangent, buffers = self._observe(training, self.state.params, *map(_on_device, example))
 
-        def by_name(grads: tuple[Any, jax.Array]) -> Arrays:
-            return {"input": np.asarray(grads[1]), **flatten(grads[0])}
+        def by_name(grads: tuple[Any, jax.Array | None]) -> Arrays:
+            return {"input": np.asarray(grads[1]), **flatten(grads[0])} if grads[1] is not None else flatten(grads[0])
 
         return Observation(
-            {path: np.asarray(value) for path, value in outputs.items()},
+            {
+                name: np.asarray(part)
+                for path, out in outputs.items()
+                for name, part in named_outputs(path, out).items()
+            },
             {"loss": np.asarray(loss)},
             by_name(grad),
             by_name(cotangent),

@@ -69,7 +69,8 @@ def _check_port(port: Port, steps: int, seed: int) -> list[Check]:
 def _output_shape(truth: TorchSide, port: Port) -> tuple[int, ...]:
     truth.module.eval()
     with torch.no_grad():
-        return tuple(truth.module(torch.zeros((2, *port.input_shape), dtype=torch.float64)).shape[1:])
+        dtype = torch.float64 if np.dtype(port.input_dtype).kind == "f" else torch.int64
+        return tuple(truth.module(torch.zeros((2, *port.input_shape), dtype=dtype)).shape[1:])
 
 
 def _structure(port: Port, weights: Arrays, truth: TorchSide) -> Check | None:
@@ -82,7 +83,7 @@ def _structure(port: Port, weights: Arrays, truth: TorchSide) -> Check | None:
     ]
     if not different:
         graph, state = nnx.split(port.build(0))
-        x = jax.ShapeDtypeStruct((2, *port.input_shape), np.float32)
+        x = jax.ShapeDtypeStruct((2, *port.input_shape), port.input_dtype)
         shape = jax.eval_shape(lambda state, x: nnx.merge(graph, state, copy=True).eval()(x), state, x).shape
         expected = (2, *_output_shape(truth, port))
         different = [f"output: {shape}, PyTorch has {expected}"] if shape != expected else []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,19 @@ class Observation:
     grad: Arrays = field(default_factory=dict)
     cotangent: Arrays = field(default_factory=dict)
     buffers: Arrays = field(default_factory=dict)
+
+
+def named_outputs(path: str, output: Any) -> dict[str, Any]:
+    """Return path → array of an output; the parts of a tuple (of a recurrent layer) are path, path[1], path[2]…"""
+    return {f"{path}[{i}]" if i else path: part for i, part in enumerate(_parts(output))}
+
+
+def _parts(output: Any) -> Iterator[Any]:
+    if not isinstance(output, tuple):
+        yield output
+        return
+    for part in output:
+        yield from _parts(part)
 
 
 def nudge(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:

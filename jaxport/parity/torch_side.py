@@ -13,7 +13,7 @@ import torch
 from jaxport.port import Port
 
 from . import tolerances
-from .record import Arrays, Example, Observation, Snapshot
+from .record import Arrays, Example, Observation, Snapshot, named_outputs
 
 _DROPOUTS = (torch.nn.Dropout, torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d)
 
@@ -78,8 +78,12 @@ class TorchSide:
     """
 
     def __init__(self, port: Port, dtype: torch.dtype) -> None:
-        self.module: torch.nn.Module = importlib.import_module(f"jaxport.reference.{port.name}").build().to(dtype)
-        self.loss = getattr(torch.nn, port.loss.func.__name__)(*port.loss.args, **port.loss.keywords)
+        reference = importlib.import_module(f"jaxport.reference.{port.name}")
+        self.module: torch.nn.Module = reference.build().to(dtype)
+        name = port.loss.func.__name__
+        # A loss that PyTorch does not have stands beside the model.
+        loss = getattr(reference, name, None) or getattr(torch.nn, name)
+        self.loss = loss(*port.loss.args, **port.loss.keywords)
         optimizer = getattr(torch.optim, port.optimizer.func.__name__)
         self.optimizer = optimizer(self.module.parameters(), *port.optimizer.args, **port.optimizer.keywords)
         self.keys = {parameter: name for name, parameter in self.module.named_parameters()}
@@ -99,7 +103,8 @@ class TorchSide:
 
         self.module.train()
         with torch.no_grad(), _buffers_kept(self.module), _dropout_as(self.module, draw):
-            self.module(to_torch(x).to(next(iter(self.keys)).dtype))
+            inputs = to_torch(x)
+            self.module(inputs.to(next(iter(self.keys)).dtype) if inputs.is_floating_point() else inputs)
         return tuple(drawn)
 
     @contextmanager
@@ -112,7 +117,8 @@ class TorchSide:
         """Run one pass forward and two backward: from the loss, and from the random cotangent."""
         seen = Observation()
         self.module.train(training)
-        x = to_torch(example.x).requires_grad_()
+        x = to_torch(example.x)
+        x.requires_grad_(x.is_floating_point())  # numbers of words have no gradient
         with ExitStack() as stack:
             stack.enter_context(self._replaying(example.masks if training else ()))
             for path, part in self.module.named_modules():
@@ -127,7 +133,8 @@ class TorchSide:
         return seen
 
     def _gradients(self, output: torch.Tensor, x: torch.Tensor, cotangent: torch.Tensor) -> Arrays:
-        leaves = {"input": x, **{name: parameter for parameter, name in self.keys.items()}}
+        leaves = {"input": x} if x.requires_grad else {}
+        leaves |= {name: parameter for parameter, name in self.keys.items()}
         grads = torch.autograd.grad(output, list(leaves.values()), cotangent, retain_graph=True)
         return {name: to_numpy(grad) for name, grad in zip(leaves, grads, strict=True)}
 
@@ -200,8 +207,8 @@ def _buffers_kept(module: torch.nn.Module) -> Iterator[None]:
 
 
 def _store_output(store: Arrays, path: str) -> Callable[..., None]:
-    def hook(module: torch.nn.Module, args: Any, output: torch.Tensor) -> None:
-        store[path] = to_numpy(output)
+    def hook(module: torch.nn.Module, args: Any, output: Any) -> None:
+        store.update({name: to_numpy(part) for name, part in named_outputs(path, output).items()})
 
     return hook
 
@@ -214,11 +221,14 @@ def _margins(module: Any, input: torch.Tensor) -> list[float]:
         shape = (module.kernel_size, module.dilation, module.padding, module.stride)
         columns = torch.nn.functional.unfold(input, *shape).unflatten(1, (input.shape[1], -1))
         gaps = _top_gap(columns.transpose(2, 3))
+    elif isinstance(module, torch.nn.MaxPool1d):
+        gaps = _top_gap(input.unfold(2, module.kernel_size, module.stride))
     elif isinstance(module, torch.nn.AdaptiveMaxPool2d):
         gaps = _top_gap(input.flatten(2))
     else:
         return []
-    gaps = gaps[gaps > 0]
+    # Equal windows (of padding, say) may differ in the last bit of a sum: that is no nearer to a kink than equality.
+    gaps = gaps[gaps > tolerances.SAME_SUMS_RTOL * input.abs().max()]
     return [float(gaps.min() / input.abs().max())] if gaps.numel() else []
 
 

@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from jaxport.errors import UsageError
 from jaxport.port import Port as Port
 
-from . import digits, fashion_mnist, linreg_matrix, mnist_cnn, titanic
+from . import cifar2, covid19, digits, fashion_mnist, imdb, linreg_matrix, mnist_cnn, titanic
 
-_MODULES = (digits, mnist_cnn, fashion_mnist, titanic, linreg_matrix)
+_MODULES = (digits, mnist_cnn, fashion_mnist, titanic, cifar2, imdb, covid19, linreg_matrix)
 PORTS: dict[str, Port] = {module.PORT.name: module.PORT for module in _MODULES}
 
 

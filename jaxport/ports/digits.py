@@ -21,5 +21,6 @@ PORT = Port(
     epochs=20,
     batch_size=32,
     prepare=to_float,
+    classes=tuple("0123456789"),
     expected={"val_accuracy": (0.97, 1.0)},
 )

@@ -4,6 +4,7 @@ from functools import partial
 
 from jaxport import metrics, nn, optim
 from jaxport.data import to_float
+from jaxport.data.fashion_mnist import CLASSES
 from jaxport.models import fashion_mnist
 from jaxport.port import Port
 
@@ -22,5 +23,6 @@ PORT = Port(
     batch_size=64,
     shuffle=False,
     prepare=to_float,
+    classes=CLASSES,
     expected={"val_accuracy": (0.63, 0.67), "val_loss": (1.044, 1.104)},
 )

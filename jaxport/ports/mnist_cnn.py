@@ -21,5 +21,6 @@ PORT = Port(
     epochs=3,
     batch_size=128,
     prepare=to_float,
+    classes=tuple("0123456789"),
     expected={"val_accuracy": (0.965, 1.0)},
 )
