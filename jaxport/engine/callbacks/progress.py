@@ -7,8 +7,8 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from jaxport.engine.history import ABOUT_THE_RUN
 from jaxport.errors import UsageError
+from jaxport.viz.history import ABOUT_THE_RUN
 
 from .arguments import whole_or_none
 from .base import Callback
