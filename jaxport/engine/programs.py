@@ -17,7 +17,7 @@ from .checks import Facts
 from .dispatch import compile_function
 from .sharding import Placement
 from .sources import Resident
-from .state import Batch, Totals, TrainState, empty_totals, read_totals
+from .state import Batch, Totals, TrainState, empty_totals, evaluated, read_totals
 from .step import Task, eval_step, train_step
 
 
@@ -175,11 +175,6 @@ class Programs:
 
 # Programs whose batches come from outside, and may therefore change their shape.
 _CHANGING = ("batch", "chunk", "validation batch", "predict")
-
-
-def evaluated(state: TrainState) -> Any:
-    """Return the parameters that are evaluated: the average where one is kept, once there is one."""
-    return state.params if state.average is None else state.average.params
 
 
 def lr_of(opt_state: optax.OptState) -> dict[str, jax.Array]:

@@ -23,10 +23,10 @@ from .evaluator import Evaluator
 from .history import History
 from .interrupt import stop_on_interrupt
 from .loop import Loop, OnProgress
-from .programs import Programs, evaluated
+from .programs import Programs
 from .sharding import Placement, tell_padding
 from .sources import Resident, Source, Streamed, as_source
-from .state import Batch, TrainState
+from .state import Batch, TrainState, evaluated
 from .step import Task, apply_module
 from .training import Training
 
