@@ -63,6 +63,8 @@ class ProgressBar(Callback):
             self._bar = _bar(self._out)
             self._task = self._bar.add_task("compiling", total=None)
             self._bar.start()
+        if training.verbose > 1:
+            self._print(f"{training.plan}")
 
     def on_steps_end(self, training: Training) -> None:
         """Move the bar; print a line if it is time. Nothing waits for the device but that line."""
