@@ -82,7 +82,7 @@ class Training:
 
     @property
     def module(self) -> Module:
-        """A copy of the model with the weights that are evaluated (the average where one is kept), in evaluation mode."""
+        """A copy of the model with the weights that are evaluated (the average, if one is kept), in evaluation mode."""
         return nnx.merge(self.task.eval_graph, evaluated(self.state), self.state.rest, copy=True)
 
     def get_weights(self) -> list[jax.Array]:
