@@ -23,7 +23,7 @@ def test_the_plane():
     weights = state_dict(model.module)
     np.testing.assert_allclose(weights["0.weight"], [[2.0, -3.0]], atol=0.15)
     np.testing.assert_allclose(weights["0.bias"], [10.0], atol=0.3)
-    assert 3.4 < history["loss"][-1] < 4.6  # the noise's variance is 4
+    assert 3.0 < history["loss"][-1] < 4.6  # the noise's variance is 4; of 280 points, 4 ± 0.34
     assert 1.4 < history["mae"][-1] < 1.8
     assert history["loss"][0] > 100.0  # printed: 230.8
     assert model.predict(splits.val[0]).shape == (120, 1)
