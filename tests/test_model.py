@@ -157,7 +157,7 @@ class Record(Callback):
         self.seen: list[np.ndarray] = []
 
     def on_steps_end(self, training: Any) -> None:
-        self.seen.append(np.concatenate([np.asarray(w).ravel() for w in training.get_weights()]))
+        self.seen.append(np.concatenate([np.asarray(w).ravel() for w in jax.tree.leaves(training.state.params)]))
 
 
 def test_the_average_is_that_of_all_steps_and_is_what_is_evaluated() -> None:
@@ -298,7 +298,7 @@ def test_a_bad_step_is_named_and_the_weights_stay_finite(dispatch: Any) -> None:
             self.first, self.last = nn.Linear(3, 4, rngs=0), nn.Linear(4, 2, rngs=1)
 
         def forward(self, x: jax.Array) -> jax.Array:
-            return self.last(self.first(x))
+            return self.last(self.first(4.0 * x))
 
     x = X[:40].copy()
     x[27] = 3e38  # the products overflow
@@ -319,22 +319,22 @@ def test_debug_nans_names_the_operation() -> None:
         def forward(self, x: jax.Array) -> jax.Array:
             return jnp.log(self.linear(x) - 100.0)
 
-    with pytest.raises(UsageError, match="debug_nans: .*nan"):
+    with pytest.raises(UsageError, match=r"debug_nans: .*nan"):
         train(make(Log(), debug_nans=True), epochs=1)
 
 
 def test_eager_steps_can_be_printed_from(capsys: pytest.CaptureFixture[str]) -> None:
     class Printing(nn.Module):
-        def __init__(self) -> None:
-            self.linear = nn.Linear(3, 2, rngs=0)
+        def __init__(self, loud: bool) -> None:
+            self.linear, self.loud = nn.Linear(3, 2, rngs=0), loud
 
         def forward(self, x: jax.Array) -> jax.Array:
             out = self.linear(x)
-            if not isinstance(out, jax.core.Tracer):
-                print("mean", float(out.mean()))
+            if self.loud:
+                print("mean", float(jax.lax.stop_gradient(out).mean()))
             return out
 
-    eager, plain = make(Printing(), run_eagerly=True), make(Printing())
+    eager, plain = make(Printing(True), run_eagerly=True), make(Printing(False))
     small = (X[:10], Y[:10])
     a, b = train(eager, small, epochs=1), train(plain, small, epochs=1)
     assert "mean" in capsys.readouterr().out
@@ -385,7 +385,7 @@ BAD: list[tuple[str, Any, dict[str, Any], str]] = [
         "features",
         Conv,
         {"data": (np.zeros((5, 3, 8, 8), np.float32), Y[:5])},
-        r"layer 'head', Linear.*64.*144|layer 'head'",
+        r"layer 'head', Linear",
     ),
     ("classes", net, {"data": (X, Y + 1)}, r"train: y has class 2 in row \d+; the model predicts 2 classes"),
     ("negative", net, {"data": (X, Y - 1)}, r"train: y has class -1 in row"),
@@ -429,7 +429,7 @@ def test_what_would_broadcast_in_silence_is_refused() -> None:
 def test_a_metric_that_fails_is_named() -> None:
     model = Model(net())
     model.compile(nn.CrossEntropyLoss(), optim.SGD(lr=0.1), [Failing(name="mine")])
-    with pytest.raises(UsageError, match="metric mine .*no score today"):
+    with pytest.raises(UsageError, match=r"metric mine .*no score today"):
         train(model, epochs=1)
 
 
@@ -457,7 +457,7 @@ def test_bad_settings_are_refused(options: dict[str, Any], match: str) -> None:
 
 def test_an_order_of_calls_that_cannot_work() -> None:
     for call in (lambda m: m.fit(ALL), lambda m: m.evaluate(ALL), lambda m: m.save("x.safetensors")):
-        with pytest.raises(UsageError, match="not compiled; call model.compile"):
+        with pytest.raises(UsageError, match=r"not compiled; call model\.compile"):
             call(Model(net()))
     with pytest.raises(UsageError, match=r"module is function; it must be a jaxport.nn.Module"):
         Model(net)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from .checks import Facts
 from .dispatch import compile_function
 from .sharding import Placement
 from .sources import Resident
-from .state import Batch, Totals, TrainState, empty_totals, read_totals
+from .state import Batch, Totals, TrainState, empty_totals, evaluated, read_totals
 from .step import Task, eval_step, train_step
 
 
@@ -35,6 +35,9 @@ class Programs:
         self.compile_seconds, self.compilations = 0.0, 0
         self._made: dict[Any, dict[Any, Callable[..., Any]]] = {}
         self._current: dict[Any, Callable[..., Any]] = {}
+
+        # Loss and metrics of an epoch's sums.
+        self.read = jax.jit(lambda totals: read_totals(totals, task.metrics, task.summed))
 
     def begin(self) -> None:
         """Begin a run: the shapes of every program's first call are looked at again."""
@@ -63,7 +66,11 @@ class Programs:
         if key not in made:
             if made and name in _CHANGING:
                 _warn(name, next(reversed(made)), key, len(made) + 1)
-            made[key], seconds = compile_function(function, *args, donate=donate)
+            if jax.config.jax_debug_nans:  # pyright: ignore[reportAttributeAccessIssue]
+                # jax.jit runs a program that made a NaN again, operation by operation; its inputs must be there.
+                made[key], seconds = jax.jit(function), 0.0
+            else:
+                made[key], seconds = compile_function(function, *args, donate=donate)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
         return made[key](*args)
@@ -168,11 +175,6 @@ class Programs:
 
 # Programs whose batches come from outside, and may therefore change their shape.
 _CHANGING = ("batch", "chunk", "validation batch", "predict")
-
-
-def evaluated(state: TrainState) -> Any:
-    """Return the parameters that are evaluated: the average where one is kept, once there is one."""
-    return state.params if state.average is None else state.average.params
 
 
 def lr_of(opt_state: optax.OptState) -> dict[str, jax.Array]:

@@ -23,10 +23,10 @@ from .evaluator import Evaluator
 from .history import History
 from .interrupt import stop_on_interrupt
 from .loop import Loop, OnProgress
-from .programs import Programs, evaluated
+from .programs import Programs
 from .sharding import Placement, tell_padding
 from .sources import Resident, Source, Streamed, as_source
-from .state import Batch, TrainState
+from .state import Batch, TrainState, evaluated
 from .step import Task, apply_module
 from .training import Training
 
@@ -96,8 +96,9 @@ def train(
     place = options.place
     source = options.source("train", data, options.shuffle, sample_weight)
     val_source = None if validation is None else options.source("validation", validation, False)
-    first, source = _first_batch(source)
-    facts = examine(task, state, first)
+    first, source = _first_batch(source, options.run_eagerly)
+    with jax.disable_jit(options.run_eagerly):
+        facts = examine(task, state, first, eager=options.run_eagerly)
     _check(task, facts, options, source, val_source)
     if isinstance(source, Resident) and place.mesh is not None:
         tell_padding(source.batches.size, place.multiple)
@@ -146,8 +147,8 @@ def measure(
 ) -> dict[str, float]:
     """Return {"loss": …, metric: …} of a state over data, in evaluation mode; the arguments are those of `train`."""
     source = options.source("data", data, False, sample_weight)
-    first, source = _first_batch(source)
-    facts = examine(task, state, first, evaluation=True)
+    first, source = _first_batch(source, options.run_eagerly)
+    facts = examine(task, state, first, evaluation=True, eager=options.run_eagerly)
     _check(task, facts, options, source, None)
     place, eager = options.place, options.run_eagerly
     programs, state = programs_of(task, place, facts, eager), place.put_state(state)
@@ -170,7 +171,9 @@ def predictions(
     for batch, rows in _slices(x, options.batch_size or 256, place.multiple):
         key = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
         if key not in known:
-            known[key] = Programs(task, place, examine(task, state, batch, True), options.run_eagerly)
+            known[key] = Programs(
+                task, place, examine(task, state, batch, True, options.run_eagerly), options.run_eagerly
+            )
         programs = known[key]
         arguments = (evaluated(state), state.rest, place.put_batch(batch))
         parts.append((programs.call("predict", apply, *arguments), rows))
@@ -212,20 +215,23 @@ def _is_array(x: Any) -> bool:
 # ------------------------------------------------------------------------------------------------------- preparation
 
 
-def _first_batch(source: Source) -> tuple[Batch, Source]:
-    """Return the shapes of a batch."""
+def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source]:
+    """Return the first batch of training, its shapes alone unless `eager`, and the source, which may have learnt."""
     if isinstance(source, Resident):
-        take = lambda data: source.take(data, source.order(0), np.int32(0), np.int32(0))  # noqa: E731
-        if source.traceable:
-            return jax.eval_shape(take, source.data), source
+        take = lambda data, order: source.take(data, order, np.int32(0), np.int32(0))  # noqa: E731
+        if eager:
+            return take(source.data, source.order(0)), source
         order = jax.ShapeDtypeStruct((source.steps, source.batches.rows), np.int32)
-        return jax.eval_shape(lambda d, o: source.take(d, o, np.int32(0), np.int32(0)), source.data, order), source
+        return jax.eval_shape(take, source.data, order), source
     batch = next(iter(source.epoch(0, 0)), None)
     if batch is None:
-        raise UsageError("train gives no batches; at least one is needed")
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), batch)
+        raise UsageError("the data gives no batches; at least one is needed")
     rows = source.rows or (source.steps or 0) * len(jax.tree.leaves(batch.x)[0])
-    return shapes, Streamed(source.epoch, source.steps, rows or None)
+    source = replace(source, rows=rows or None)
+    if eager:
+        return jax.tree.map(jnp.asarray, batch), source
+    shape = lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))  # noqa: E731
+    return jax.tree.map(shape, batch), source
 
 
 def _bytes(shapes: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -103,11 +104,13 @@ class Streamed:
         epoch: (epoch, first step) → iterator of batches of NumPy arrays, all of one shape, padded.
         steps: steps in an epoch, None when the data does not say.
         rows: rows that metrics see in an epoch, padding included; None when the data does not say.
+        end: is told how many epochs were taken.
     """
 
     epoch: Callable[[int, int], Iterator[Batch]]
     steps: int | None
     rows: int | None
+    end: Callable[[int], None] = lambda epochs: None
     traceable: bool = False
 
     def position(self) -> dict[str, int] | None:
@@ -119,7 +122,8 @@ class Streamed:
         return self
 
     def finish(self, epochs: int) -> None:
-        """Do nothing."""
+        """Let the loader stand behind the epochs that were taken from it."""
+        self.end(epochs)
 
 
 Source = Resident | Streamed
@@ -268,12 +272,16 @@ def _of_loader(
         examples = min(examples, len(loader.dataset))
         batches = _batches(examples, loader.batch_size, loader.shuffle, multiple)
         return Resident(put(data), batches, jax.random.key(loader.seed % 2**32), loader, loader.epoch)
-    start = loader.epoch
+    start, own = loader.epoch, copy.copy(loader)
+    own.to_device = False  # the run puts the batches where they belong
 
     def seek(epoch: int, first: int) -> None:
-        loader.load_state_dict({"seed": loader.seed, "epoch": start + epoch, "position": first})
+        own.load_state_dict({"seed": loader.seed, "epoch": start + epoch, "position": first})
 
-    return _of_batches(name, loader, multiple, seek)
+    def end(epochs: int) -> None:
+        loader.load_state_dict({"seed": loader.seed, "epoch": start + epochs, "position": 0})
+
+    return replace(_of_batches(name, own, multiple, seek), end=end)
 
 
 def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int], None]) -> Streamed:

@@ -84,6 +84,11 @@ def create_state(
     return TrainState(params, rest, opt_state, jnp.zeros((), jnp.int32), kept, bad)
 
 
+def evaluated(state: TrainState) -> Any:
+    """Return the parameters that are evaluated: the average where one is kept."""
+    return state.params if state.average is None else state.average.params
+
+
 def empty_totals(metrics: Sequence[Metric], rows: int = 0, extra: Sequence[str] = ()) -> Totals:
     """Return the sums of having seen nothing.
 

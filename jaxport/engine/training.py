@@ -13,6 +13,7 @@ from jaxport import optim
 from jaxport.errors import UsageError
 
 from .history import History
+from .state import evaluated
 
 if TYPE_CHECKING:
     from jaxport.nn import Module
@@ -81,12 +82,15 @@ class Training:
 
     @property
     def module(self) -> Module:
-        """A copy of the model with the current weights, in evaluation mode."""
-        return nnx.merge(self.task.eval_graph, self.state.params, self.state.rest, copy=True)
+        """A copy of the model with the weights that are evaluated (the average, if one is kept), in evaluation mode."""
+        return nnx.merge(self.task.eval_graph, evaluated(self.state), self.state.rest, copy=True)
 
     def get_weights(self) -> list[jax.Array]:
-        """Return copies of all parameters and buffers, in a fixed order."""
-        return [jnp.copy(leaf) for leaf in jax.tree.leaves((self.state.params, self.state.rest))]
+        """Return copies of all parameters and buffers, and of the averaged parameters if any, in a fixed order."""
+        return [jnp.copy(leaf) for leaf in jax.tree.leaves(self._weights())]
+
+    def _weights(self) -> Any:
+        return self.state.params, self.state.rest, self.state.average
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Put back what `get_weights` returned.
@@ -94,14 +98,14 @@ class Training:
         Raises:
             UsageError: their number or a shape does not fit.
         """
-        leaves, tree = jax.tree.flatten((self.state.params, self.state.rest))
+        leaves, tree = jax.tree.flatten(self._weights())
         shapes = [[jnp.shape(leaf) for leaf in group] for group in (weights, leaves)]
         if shapes[0] != shapes[1]:
             raise UsageError(f"weights has {len(weights)} arrays of shapes {shapes[0]}; needed are {shapes[1]}")
         # A copy: the next step takes these arrays over, and the caller's stay.
         new = [jax.device_put(jnp.copy(jnp.asarray(w)), leaf.sharding) for w, leaf in zip(weights, leaves, strict=True)]
-        params, rest = jax.tree.unflatten(tree, new)
-        self.state = self.state._replace(params=params, rest=rest)
+        params, rest, average = jax.tree.unflatten(tree, new)
+        self.state = self.state._replace(params=params, rest=rest, average=average)
 
     # --------------------------------------------------------------------------------------------- the learning rate
 
