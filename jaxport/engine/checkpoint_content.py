@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 
-import jaxport
 from jaxport.errors import UsageError
 
 from .arrays import check, describe_flat, flatten, unflatten
@@ -49,7 +49,7 @@ def pack(training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
     ]
     values = {
         "layout": LAYOUT,
-        "jaxport": jaxport.__version__,
+        "jaxport": sys.modules["jaxport"].__version__,  # which imports this package: it cannot be imported here
         "run": facts(training),
         "position": {name: getattr(training, name) for name in _POSITION},
         "loader": training.source.position(),
@@ -144,7 +144,7 @@ def _check_facts(owner: str, found: dict[str, Any], wanted: dict[str, Any]) -> N
 
 def unpack(owner: str, values: dict[str, Any], arrays: dict[str, Any], training: Training) -> None:
     """Put a run back to where a checkpoint was made."""
-    parts = {"state": training.state._replace(bad=None)}
+    parts: dict[str, Any] = {"state": training.state._replace(bad=None)}
     if any(_is_of("totals", name) for name in arrays):
         parts["totals"] = training.empty_totals()
     flat = {name: array for name, array in arrays.items() if any(_is_of(part, name) for part in parts)}

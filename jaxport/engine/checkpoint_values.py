@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxport.errors import UsageError
@@ -53,7 +54,7 @@ def put_together(value: Any, array: Callable[[str], Any]) -> Any:
     if isinstance(value, dict) and _ARRAY in value:
         empty = 0 in value["shape"]
         found = np.zeros(value["shape"], np.dtype(value["dtype"])) if empty else np.asarray(array(value[_ARRAY]))
-        return jax.random.wrap_key_data(found, impl=value["key"]) if "key" in value else found
+        return jax.random.wrap_key_data(jnp.asarray(found), impl=value["key"]) if "key" in value else found
     if isinstance(value, dict) and _NUMBER in value:
         return float(value[_NUMBER])
     if isinstance(value, dict):
