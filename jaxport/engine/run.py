@@ -19,7 +19,7 @@ from .callbacks import Callback
 from .checks import Facts, check_values, examine
 from .diagnose import first_bad
 from .dispatch import Dispatch, Plan, make_plan
-from .evaluator import Evaluator
+from .evaluator import Evaluator, rows_of
 from .history import History
 from .interrupt import stop_on_interrupt
 from .loop import Loop, OnProgress
@@ -111,6 +111,9 @@ def train(
     training = Training(task, place.put_state(state), history, options.epochs, source.steps, options.verbose)
     training.source, training.options, training.plan = source, options, plan
     training.input_spec = first.x
+    training.empty_totals = lambda: programs.empty(training.source.rows or rows_of(training.source, first))
+    # What keeps checkpoints comes last, when all others have seen an epoch.
+    training.callbacks = callbacks = sorted(callbacks, key=lambda callback: hasattr(callback, "restore"))
     _restore(training, callbacks)
     source = training.source.at(training.loader_position)
     training.source = source

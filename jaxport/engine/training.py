@@ -18,6 +18,7 @@ from .state import evaluated
 if TYPE_CHECKING:
     from jaxport.nn import Module
 
+    from .callbacks import Callback
     from .state import Totals, TrainState
     from .step import Task
 
@@ -39,6 +40,7 @@ class Training:
         bad_step: the first step that was not finite, where a callback watches for it; None while there is none.
         bad_tensor: what was not finite there first.
         stop_reason: why the run was asked to stop.
+        owed: (hook, callbacks that it was not called for yet) while a hook around epochs is being called.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class Training:
         self.bad_step: int | None = None
         self.bad_tensor: str | None = None
         self.read_logs: Callable[[], dict[str, float]] = dict
-        # Of the epoch that is not done yet: its sums, and what its row of the history has already.
+        # Of the epoch that is not done yet: its sums, and what its row of the history has already (at its end all).
         self.totals: Totals | None = None
         self.epoch_row: dict[str, float] = {}
         # Set by the run: where batches come from, the shapes of their inputs, how, where the loader stood at the start.
@@ -68,6 +70,9 @@ class Training:
         self.options: Any = None
         self.plan: Any = None
         self.loader_position: dict[str, int] | None = None
+        self.empty_totals: Callable[[], Totals] = _no_totals
+        self.callbacks: Sequence[Callback] = ()
+        self.owed: tuple[str, list[Callback]] | None = None
         self.diagnose: Callable[[], str] = str
 
     def stop(self, reason: str) -> None:
@@ -120,3 +125,7 @@ class Training:
     @lr.setter
     def lr(self, value: float | Sequence[float]) -> None:
         self.state = self.state._replace(opt_state=optim.set_lr(self.state.opt_state, value))
+
+
+def _no_totals() -> Totals:
+    raise AssertionError("the run sets this")
