@@ -114,13 +114,14 @@ class Loop:
         def call(state: Any, data: Any, val_data: Any, key: Any, first: Any, count: Any) -> Any:
             return programs.epochs(source, val, per_call, state, data, val_data, key, first, count)
 
+        key = programs.place.put(source.key)
         while training.epoch < training.epochs:
             start, compiling = time.perf_counter(), programs.compile_seconds
             first, count = training.epoch, min(per_call, training.epochs - training.epoch)
             for number in range(first, first + count):
                 training.epoch = number
                 self._tell("on_epoch_begin")
-            arguments = (source.data, val.data if val else None, source.key, np.int32(first), np.int32(count))
+            arguments = (source.data, val.data if val else None, key, np.int32(first), np.int32(count))
             called = programs.call("epochs", call, training.state, *arguments, donate=(0,), fixed=fixed)
             training.state, rows = called
             columns = {name: np.asarray(rows[name])[:count].tolist() for name in self._columns(rows)}
@@ -231,7 +232,8 @@ class Loop:
         if not source.traceable or self.programs.eager:
             return self.programs.place.put(source.order(epoch))
         order = lambda key, epoch: source.with_key(key).order(epoch)  # noqa: E731
-        return self.programs.call("order", order, source.key, np.int32(epoch), fixed=source.fixed)
+        made = self.programs.call("order", order, source.key, np.int32(epoch), fixed=source.fixed)
+        return self.programs.place.put(made) if self.programs.place.mesh is not None else made
 
     def _count(self, left: int) -> int:
         """Return the steps of the next call: as planned, and never over a step that a callback asked for."""
@@ -251,20 +253,20 @@ class Loop:
                 upcoming = next(batches, None)
             if training.totals is None:
                 training.totals = programs.empty(rows_of(source, taken[0]))
-            loss = self._send(taken)
+            loss = self._send(taken, source.own)
             training.step_in_epoch, training.step = training.step_in_epoch + len(taken), training.step + len(taken)
             yield loss, upcoming is None
 
-    def _send(self, batches: list[Batch]) -> Any:
+    def _send(self, batches: list[Batch], own: bool) -> Any:
         training, programs, per_call = self.training, self.programs, self.plan.steps_per_call or 1
         if per_call == 1:
-            batch = programs.place.put_batch(batches[0])
+            batch = programs.place.put_batch(batches[0], own=own)
             arguments = (training.state, training.totals, batch)
             training.state, training.totals, loss = programs.call("batch", programs.batch, *arguments, donate=(0, 1))
             return loss
         # A last chunk that is short is filled up, so that all chunks have one shape.
         filled = batches + batches[:1] * (per_call - len(batches))
-        stacked = programs.place.put_batch(jax.tree.map(lambda *arrays: np.stack(arrays), *filled), axis=1)
+        stacked = programs.place.put_batch(jax.tree.map(lambda *arrays: np.stack(arrays), *filled), 1, own)
         arguments = (training.state, training.totals, stacked, np.int32(len(batches)))
         training.state, training.totals, loss = programs.call("chunk", programs.chunk, *arguments, donate=(0, 1))
         return loss

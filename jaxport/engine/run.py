@@ -19,9 +19,10 @@ from .callbacks import Callback
 from .checks import Facts, check_values, examine
 from .diagnose import first_bad
 from .dispatch import Dispatch, Plan, make_plan
+from .distributed import failing_together
 from .evaluator import Evaluator
 from .history import History
-from .interrupt import stop_on_interrupt
+from .interrupt import StopRequest, stop_on_interrupt
 from .loop import Loop, OnProgress
 from .programs import Programs, evaluated
 from .sharding import Placement, tell_padding
@@ -96,11 +97,10 @@ def train(
     place = options.place
     source = options.source("train", data, options.shuffle, sample_weight)
     val_source = None if validation is None else options.source("validation", validation, False)
-    first, source = _first_batch(source)
+    first, source, batch_size = _first_batch(source)
     facts = examine(task, state, first)
     _check(task, facts, options, source, val_source)
-    if isinstance(source, Resident) and place.mesh is not None:
-        tell_padding(source.batches.size, place.multiple)
+    tell_padding(batch_size, place.multiple)
     size = None if isinstance(source, Resident) else _bytes(first)
     plan = make_plan(options.dispatch, options.steps_per_call, facts.convolutional, size, options.run_eagerly)
     programs = programs_of(task, place, facts, options.run_eagerly)
@@ -113,19 +113,25 @@ def train(
     _restore(training, callbacks)
     source = training.source.at(training.loader_position)
     training.source = source
+    alone, failed = jax.process_count() == 1, False
     loop = Loop(training, programs, plan, source, evaluator, callbacks, on_progress, options.validate_every)
     with ExitStack() as stack:
         if options.run_eagerly:
             stack.enter_context(jax.disable_jit())
-        stop = stack.enter_context(stop_on_interrupt())
+        stack.enter_context(failing_together())
+        # Several processes cannot agree where to stop: Ctrl-C ends one as it ends any program, and then the others.
+        stop = stack.enter_context(stop_on_interrupt()) if alone else StopRequest()
         training.diagnose = lambda: _diagnose(training, loop)
         try:
             loop.run(stop)
         except BaseException:
-            _rescue(training, callbacks)
+            failed = True
+            if alone:
+                _rescue(training, callbacks)
             raise
         finally:
-            if not _deleted(training.state):
+            # The parts of a state that lie elsewhere cannot be fetched where another process may be gone.
+            if not _deleted(training.state) and (alone or not failed):
                 keep(training.state)
             for callback in callbacks:
                 callback.close()
@@ -146,14 +152,15 @@ def measure(
 ) -> dict[str, float]:
     """Return {"loss": …, metric: …} of a state over data, in evaluation mode; the arguments are those of `train`."""
     source = options.source("data", data, False, sample_weight)
-    first, source = _first_batch(source)
+    first, source, _ = _first_batch(source)
     facts = examine(task, state, first, evaluation=True)
     _check(task, facts, options, source, None)
     place, eager = options.place, options.run_eagerly
     programs, state = programs_of(task, place, facts, eager), place.put_state(state)
     programs.begin()
     plan = make_plan(options.dispatch, options.steps_per_call, facts.convolutional, None, eager)
-    return _evaluator(programs, source, plan, facts.convolutional).run(state)
+    with failing_together():
+        return _evaluator(programs, source, plan, facts.convolutional).run(state)
 
 
 def predictions(
@@ -165,7 +172,8 @@ def predictions(
     task = replace(task, loss=no_loss, metrics=(), class_weight=None, eval_logic=None)
 
     def apply(params: Any, rest: Any, batch: Batch) -> Any:
-        return apply_module(task, task.eval_graph, params, rest, place.batch(batch))[0]
+        # Whole on each device: a process sees the rows of its own devices alone.
+        return place.replicated(apply_module(task, task.eval_graph, params, rest, place.batch(batch))[0])
 
     for batch, rows in _slices(x, options.batch_size or 256, place.multiple):
         key = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
@@ -176,7 +184,8 @@ def predictions(
         parts.append((programs.call("predict", apply, *arguments), rows))
     if not parts:
         raise UsageError("x has 0 rows; at least one is needed")
-    fetched = [jax.tree.map(lambda array, rows=rows: np.asarray(array)[:rows], part) for part, rows in parts]
+    with failing_together():
+        fetched = [jax.tree.map(lambda array, rows=rows: np.asarray(array)[:rows], part) for part, rows in parts]
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *fetched)
 
 
@@ -212,20 +221,19 @@ def _is_array(x: Any) -> bool:
 # ------------------------------------------------------------------------------------------------------- preparation
 
 
-def _first_batch(source: Source) -> tuple[Batch, Source]:
-    """Return the shapes of a batch."""
+def _first_batch(source: Source) -> tuple[Batch, Source, int]:
+    """Return the shapes of a batch, the source with its rows, and the examples of a whole batch."""
     if isinstance(source, Resident):
-        take = lambda data: source.take(data, source.order(0), np.int32(0), np.int32(0))  # noqa: E731
-        if source.traceable:
-            return jax.eval_shape(take, source.data), source
         order = jax.ShapeDtypeStruct((source.steps, source.batches.rows), np.int32)
-        return jax.eval_shape(lambda d, o: source.take(d, o, np.int32(0), np.int32(0)), source.data, order), source
+        shapes = jax.eval_shape(lambda d, o: source.take(d, o, np.int32(0), np.int32(0)), source.data, order)
+        return shapes, source, source.batches.size
     batch = next(iter(source.epoch(0, 0)), None)
     if batch is None:
         raise UsageError("train gives no batches; at least one is needed")
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), batch)
     rows = source.rows or (source.steps or 0) * len(jax.tree.leaves(batch.x)[0])
-    return shapes, Streamed(source.epoch, source.steps, rows or None)
+    examples = len(jax.tree.leaves(batch.x)[0]) if batch.where is None else int(batch.where.sum())
+    return shapes, replace(source, rows=rows or None), examples * (jax.process_count() if source.own else 1)
 
 
 def _bytes(shapes: Any) -> int:
@@ -274,12 +282,12 @@ def _deleted(state: TrainState) -> bool:
 
 def _diagnose(training: Training, loop: Loop) -> str:
     """Return the first tensor of the bad step that was not finite."""
-    source, bad = training.source, training.bad_step
+    source, bad, place = training.source, training.bad_step, training.options.place
     assert bad is not None
     epoch, index = loop.place_of(bad)
     if isinstance(source, Resident):
         order = source.order(epoch)
-        batch = source.take(source.data, order, np.int32(epoch), np.int32(index))
+        batch = place.whole(source.take(source.data, order, np.int32(epoch), np.int32(index)))
     else:
         batch = next(iter(source.epoch(epoch, index)))
-    return first_bad(training.task, training.state, batch)
+    return first_bad(training.task, place.whole(training.state), batch)

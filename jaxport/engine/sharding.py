@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxport.errors import UsageError
 
@@ -48,11 +48,20 @@ class Placement:
             return jax.device_put(tree, self.device)
         return _put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
-    def put_batch(self, tree: Any, axis: int = 0) -> Any:
-        """Put a batch of the host on the device, or its rows on those of the mesh."""
+    def put_batch(self, tree: Any, axis: int = 0, own: bool = False) -> Any:
+        """Put a batch of the host on the device, or its rows on those of the mesh.
+
+        Args:
+            tree: arrays of the host.
+            axis: of the rows.
+            own: whether each process has its own part of the rows, rather than all.
+        """
         if self.mesh is None:
             return jax.device_put(tree, self.device)
-        return _put(tree, NamedSharding(self.mesh, PartitionSpec(*(None,) * axis, AXIS)))
+        sharding = NamedSharding(self.mesh, PartitionSpec(*(None,) * axis, AXIS))
+        if own:
+            return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), tree)
+        return _put(tree, sharding)
 
     def batch(self, batch: Any) -> Any:
         """Spread the rows of a batch over the devices; traceable."""
@@ -88,7 +97,7 @@ class Placement:
         def one(array: jax.Array) -> jax.Array:
             if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
                 return jax.random.wrap_key_data(one(jax.random.key_data(array)), impl=jax.random.key_impl(array))
-            return jnp.asarray(np.asarray(array))
+            return jnp.asarray(np.asarray(array))  # through the host: an array of this process alone
 
         return jax.tree.map(one, copies)
 
@@ -156,22 +165,25 @@ def make_placement(
     mesh: Mesh | None = None,
     shard: Literal["fsdp"] | Rule | None = None,
 ) -> Placement:
-    """Return where a run's arrays live.
+    """Return where a run's arrays live: on one device, or where several processes work together, on all of theirs.
 
     Args:
-        device: one device, or the name of a platform ("cpu", "gpu", "tpu").
-        devices: data parallel over the first so many devices of all hosts.
-        mesh: a mesh with an axis "data"; its axes are of the kind Auto.
+        device: one device, or the name of a platform ("cpu", "gpu", "tpu"), of this host.
+        devices: data parallel over the first so many devices; over all of several hosts, where there are several.
+        mesh: a mesh with an axis "data"; whatever the kind of its axes, they are used as Auto.
         shard: None copies parameters to every device; "fsdp" splits them and the optimiser's state over the axis
             "data"; or a rule (path, array) → PartitionSpec or None.
 
     Raises:
-        UsageError: more than one of device, devices and mesh; too many devices; a mesh without the axis.
+        UsageError: more than one of device, devices and mesh; too many devices; a mesh without the axis, or without
+            devices of each process.
     """
     if sum(argument is not None for argument in (device, devices, mesh)) > 1:
         raise UsageError(f"device={device!r}, devices={devices!r} and mesh are given; give one of them")
     if device is not None:
         return Placement(device=_device(device))
+    if devices is None and mesh is None and jax.process_count() > 1:
+        devices = len(jax.devices())
     if devices is not None:
         mesh = _mesh_of(devices)
     if mesh is None:
@@ -180,6 +192,8 @@ def make_placement(
         return Placement()
     if AXIS not in mesh.shape:
         raise UsageError(f'mesh has the axes {list(mesh.axis_names)}; one must be named "{AXIS}"')
+    _check_processes(mesh)
+    mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
     rule = fsdp(mesh.shape[AXIS]) if shard == "fsdp" else shard
     if rule is not None and not callable(rule):
         raise UsageError(f"shard is {shard!r}; it must be 'fsdp', a function (path, array) → PartitionSpec, or None")
@@ -193,14 +207,24 @@ def _mesh_of(devices: int) -> Mesh:
             f"devices is {devices!r}; it must be from 1 to {len(available)}, the devices that JAX sees "
             "(jax_num_cpu_devices splits a CPU)"
         )
-    return jax.make_mesh((devices,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=available[:devices])
+    return jax.make_mesh((devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=available[:devices])
+
+
+def _check_processes(mesh: Mesh) -> None:
+    """Refuse a mesh that leaves a process with nothing to do: it would wait for ever."""
+    idle = set(range(jax.process_count())) - {device.process_index for device in mesh.devices.flat}
+    if idle:
+        raise UsageError(
+            f"devices or mesh has {mesh.devices.size} of {len(jax.devices())} devices, and none of process "
+            f"{min(idle)}; each of the {jax.process_count()} processes must have some"
+        )
 
 
 def _device(device: Any) -> Any:
     if isinstance(device, jax.Device):
         return device
     try:
-        return jax.devices(device)[0]
+        return jax.local_devices(backend=device)[0]
     except (RuntimeError, TypeError):
         raise UsageError(
             f"device is {device!r}; it must be a jax.Device, or 'cpu', 'gpu' or 'tpu' if there is one"

@@ -102,12 +102,14 @@ class Streamed:
     Attributes:
         epoch: (epoch, first step) → iterator of batches of NumPy arrays, all of one shape, padded.
         steps: steps in an epoch, None when the data does not say.
-        rows: rows that metrics see in an epoch, padding included; None when the data does not say.
+        rows: rows that metrics see in an epoch, padding and other processes' included; None when the data does not say.
+        own: whether the batches hold this process' part of the rows alone.
     """
 
     epoch: Callable[[int, int], Iterator[Batch]]
     steps: int | None
     rows: int | None
+    own: bool = False
     traceable: bool = False
 
     def position(self) -> dict[str, int] | None:
@@ -280,8 +282,11 @@ def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int]
     """Return a stream of a loader's batches, all padded to the size of its first."""
     steps = len(source) if hasattr(getattr(source, "source", source), "__len__") else None
     size: list[int] = []
+    own, parts = False, 1
     if isinstance(source, DataLoader):
-        size.append(-(-source.batch_size // source.process[1]))
+        size.append(source.batch_size // source.process[1])
+        own, parts = _parts_of(name, source)
+        multiple = -(-multiple // parts)
 
     def epoch(number: int, first: int) -> Iterator[Batch]:
         skip = 0 if isinstance(source, DataLoader) else first
@@ -295,8 +300,21 @@ def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int]
             size[:] = size or [rows]
             yield _pad(made, rows, max(size[0], rows), multiple)
 
-    rows = None if steps is None or not size else steps * (-(-size[0] // multiple) * multiple)
-    return Streamed(epoch, steps, rows)
+    rows = None if steps is None or not size else steps * (-(-size[0] // multiple) * multiple) * parts
+    return Streamed(epoch, steps, rows, own)
+
+
+def _parts_of(name: str, loader: DataLoader) -> tuple[bool, int]:
+    """Return whether a loader gives this process its own rows, and over how many processes a batch is divided.
+
+    One process alone may train on a part.
+    """
+    here = jax.process_index(), jax.process_count()
+    if here[1] == 1 or loader.process[1] == 1:
+        return False, 1
+    if loader.process != here:
+        raise UsageError(f"{name}: the loader's process is {loader.process}; this one is {here} (index, count)")
+    return True, here[1]
 
 
 def _pad(batch: Batch, rows: int, size: int, multiple: int) -> Batch:

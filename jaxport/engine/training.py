@@ -81,8 +81,11 @@ class Training:
 
     @property
     def module(self) -> Module:
-        """A copy of the model with the current weights, in evaluation mode."""
-        return nnx.merge(self.task.eval_graph, self.state.params, self.state.rest, copy=True)
+        """A copy of the model with the current weights, in evaluation mode; on one device, also of a parallel run."""
+        weights = self.state.params, self.state.rest
+        if self.options is not None:
+            weights = self.options.place.whole(weights)
+        return nnx.merge(self.task.eval_graph, *weights, copy=True)
 
     def get_weights(self) -> list[jax.Array]:
         """Return copies of all parameters and buffers, in a fixed order."""
