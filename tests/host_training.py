@@ -39,7 +39,7 @@ class Kill(Callback):
 def network() -> nn.Module:
     rngs = nnx.Rngs(0)
     return nn.Sequential(
-        nn.Linear(6, 256, rngs=rngs), nn.BatchNorm1d(256), nn.Tanh(), nn.Dropout(0.2, rngs=rngs),
+        nn.Linear(6, 256, bias=False, rngs=rngs), nn.BatchNorm1d(256), nn.Tanh(), nn.Dropout(0.2, rngs=rngs),
         nn.Linear(256, 3, rngs=rngs),
     ).double()  # fmt: skip
 

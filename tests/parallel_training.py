@@ -151,6 +151,7 @@ class Shards(Callback):
                 each[shard.device] = each.get(shard.device, 0) + shard.data.nbytes
         self.bytes = list(each.values())
         training.set_weights(training.get_weights())
+        training.lr = 0.5 * training.lr[0]
 
 
 def mesh_of_two_axes() -> dict[str, Any]:

@@ -114,14 +114,13 @@ class Loop:
         def call(state: Any, data: Any, val_data: Any, key: Any, first: Any, count: Any) -> Any:
             return programs.epochs(source, val, per_call, state, data, val_data, key, first, count)
 
-        key = programs.place.put(source.key)
         while training.epoch < training.epochs:
             start, compiling = time.perf_counter(), programs.compile_seconds
             first, count = training.epoch, min(per_call, training.epochs - training.epoch)
             for number in range(first, first + count):
                 training.epoch = number
                 self._tell("on_epoch_begin")
-            arguments = (source.data, val.data if val else None, key, np.int32(first), np.int32(count))
+            arguments = (source.data, val.data if val else None, source.key, np.int32(first), np.int32(count))
             called = programs.call("epochs", call, training.state, *arguments, donate=(0,), fixed=fixed)
             training.state, rows = called
             columns = {name: np.asarray(rows[name])[:count].tolist() for name in self._columns(rows)}
@@ -232,8 +231,7 @@ class Loop:
         if not source.traceable or self.programs.eager:
             return self.programs.place.put(source.order(epoch))
         order = lambda key, epoch: source.with_key(key).order(epoch)  # noqa: E731
-        made = self.programs.call("order", order, source.key, np.int32(epoch), fixed=source.fixed)
-        return self.programs.place.put(made) if self.programs.place.mesh is not None else made
+        return self.programs.call("order", order, source.key, np.int32(epoch), fixed=source.fixed)
 
     def _count(self, left: int) -> int:
         """Return the steps of the next call: as planned, and never over a step that a callback asked for."""

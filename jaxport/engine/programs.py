@@ -63,7 +63,8 @@ class Programs:
         if key not in made:
             if made and name in _CHANGING:
                 _warn(name, next(reversed(made)), key, len(made) + 1)
-            made[key], seconds = compile_function(function, *args, donate=donate)
+            outputs = self.place.outputs(2 if name == "epochs" else 3, *args)
+            made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
         return made[key](*args)

@@ -80,13 +80,13 @@ class Placement:
         """Keep a state where `put_state` placed it; traceable."""
         if self.mesh is None:
             return state
-        return jax.tree.map(jax.lax.with_sharding_constraint, state, self._shardings(state))
+        return jax.tree.map(jax.lax.with_sharding_constraint, state, self.shardings(state))
 
     def put_state(self, state: TrainState) -> TrainState:
         """Put a state on the device, or spread it over the mesh by the rule."""
         if self.mesh is None:
             return state if self.device is None else jax.device_put(state, self.device)
-        return jax.tree.map(_put, state, self._shardings(state))
+        return jax.tree.map(_put, state, self.shardings(state))
 
     def whole(self, tree: Any) -> Any:
         """Return arrays that are whole on JAX's default device, as if there had been no mesh."""
@@ -101,7 +101,17 @@ class Placement:
 
         return jax.tree.map(one, copies)
 
-    def _shardings(self, state: TrainState) -> TrainState:
+    def outputs(self, count: int, *args: Any) -> Any:
+        """Return the shardings of the `count` results of a program with these arguments, None for where it likes.
+
+        A program that takes a state gives (state, …): XLA might choose another layout than the next call expects.
+        """
+        if self.mesh is None:
+            return None
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return (self.shardings(args[0]), *(whole,) * (count - 1)) if isinstance(args[0], TrainState) else whole
+
+    def shardings(self, state: TrainState) -> TrainState:
         """Return a sharding for each array: parameters by the rule, what belongs to one like it, others whole."""
         mesh = self.mesh
         assert mesh is not None
@@ -133,6 +143,8 @@ def _put(tree: Any, sharding: NamedSharding) -> Any:
         return jax.device_put(tree, sharding)
 
     def one(array: Any) -> jax.Array:
+        if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
+            return array
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             data = one(jax.random.key_data(array))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))

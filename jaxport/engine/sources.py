@@ -226,7 +226,7 @@ def _of_arrays(
 ) -> Source:
     batches, key = _batches(_examples(name, data), size, shuffle, multiple), jax.random.key(seed)
     if _fits(data, memory):
-        return Resident(put(data), batches, key)
+        return Resident(put(data), batches, put(key))
     order = jax.jit(lambda epoch: batches.order(key, epoch))
 
     def epoch(number: int, first: int) -> Iterator[Batch]:
@@ -269,7 +269,8 @@ def _of_loader(
         examples = len(loader) * loader.batch_size if loader.drop_last else len(loader.dataset)
         examples = min(examples, len(loader.dataset))
         batches = _batches(examples, loader.batch_size, loader.shuffle, multiple)
-        return Resident(put(data), batches, jax.random.key(loader.seed % 2**32), loader, loader.epoch)
+        key = put(jax.random.key(loader.seed % 2**32))
+        return Resident(put(data), batches, key, loader, loader.epoch)
     start = loader.epoch
 
     def seek(epoch: int, first: int) -> None:

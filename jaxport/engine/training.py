@@ -119,3 +119,5 @@ class Training:
     @lr.setter
     def lr(self, value: float | Sequence[float]) -> None:
         self.state = self.state._replace(opt_state=optim.set_lr(self.state.opt_state, value))
+        if self.options is not None:
+            self.state = self.options.place.put_state(self.state)
