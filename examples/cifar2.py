@@ -6,8 +6,8 @@
 #
 # - Command: `python examples/cifar2.py --data DIR`, where DIR holds `cifar2/train` and `cifar2/test` with a folder for
 #   each class (default: `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
-# - Time: about 4 minutes on two CPU cores.
-# - Score: validation accuracy between 0.7 and 1.0. The exit status is 1 if it is missed.
+# - Time: about 220 s on two CPU cores.
+# - Score: area under the ROC curve of the validation part, at least 0.91. The exit status is 1 if it is missed.
 
 # %%
 from __future__ import annotations
@@ -28,7 +28,7 @@ from jaxport import data, engine, metrics, nn, optim, viz
 from jaxport.data import to_float
 from jaxport.engine import compile_function
 
-EXPECTED = (0.7, 1.0)
+EXPECTED = (0.91, 1.0)
 
 # %% [markdown]
 # ## 1. Data
@@ -140,10 +140,20 @@ def read_totals(task: engine.Task, totals: engine.Totals) -> tuple[float, float]
 # %% [markdown]
 # ## 4. Evaluate, 5. Use
 #
-# The curves, and nine validation pictures with the net's probabilities.
+# The curves; the area under the ROC curve, the tutorial's measure, exact over all 2,000 validation pictures (the
+# tutorial averages the batches' areas); and nine of them with the net's probabilities.
 
 
 # %%
+def evaluate(net: Net, splits: data.Splits) -> float:
+    part = (splits.val.x, splits.val.y[:, None].astype(np.float32))
+    found = jaxport.evaluate(
+        net, part, loss=nn.BCELoss(), metrics=[metrics.BinaryAUC()], batch_size=50, prepare=to_float
+    )
+    print(f"validation: loss {found['loss']:.4f}  auc {found['auc']:.4f}")
+    return found["auc"]
+
+
 def use(net: Net, splits: data.Splits, path: Path) -> None:
     chosen = np.linspace(0, len(splits.val.x) - 1, 9).astype(int)
     probabilities = np.asarray(net.eval()(to_float(splits.val.x[chosen])))[:, 0]
@@ -188,16 +198,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(net, jaxport.summary(net, (3, 32, 32)), sep="\n")
         history = train_model(net, splits, *((2, 12) if options.smoke else (20, 50)))
         viz.plot_history(history, options.out / "history.png", "cifar2: training")
+        auc = evaluate(net, splits)
         use(net, splits, options.out / "predictions.png")
         save(net, splits, options.out / "weights.safetensors")
     except (jaxport.errors.JaxportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.smoke:
-        return 0 if np.isfinite(history["val_loss"][-1]) else 1
-    accuracy = history["val_accuracy"][-1]
-    if not EXPECTED[0] <= accuracy <= EXPECTED[1]:
-        print(f"missed: validation accuracy {accuracy:.4f} is not within {EXPECTED}", file=sys.stderr)
+        return 0 if np.isfinite(auc) else 1
+    if not EXPECTED[0] <= auc <= EXPECTED[1]:
+        print(f"missed: validation auc {auc:.4f} is not within {EXPECTED}", file=sys.stderr)
         return 1
     return 0
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .engine import evaluate as evaluate
     from .engine import fit as fit
     from .engine import load_exported as load_exported
-    from .engine import predict as predict
     from .interop import convert as convert
     from .interop import load_file as load_file
     from .interop import load_state_dict as load_state_dict
@@ -35,7 +34,6 @@ _FUNCTIONS = {
     "evaluate": "engine",
     "fit": "engine",
     "load_exported": "engine",
-    "predict": "engine",
     "convert": "interop",
     "load_file": "interop",
     "load_state_dict": "interop",

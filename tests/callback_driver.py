@@ -100,6 +100,8 @@ def drive_with_a_crash(
     for epoch in range(saved, crashed):
         if first.stop_reason is None:
             run_epoch(first, callbacks, dict(rows[epoch]))
+    for callback in callbacks:
+        callback.close()  # what it wrote after the checkpoint is on the disk
     second, fresh = new_training(len(rows), **options), make()
     second.state = jax.tree.unflatten(jax.tree.structure(second.state), [jnp.asarray(a) for a in arrays])
     second.history, second.epoch, second.step = History.from_dict(history), saved, saved * STEPS

@@ -55,10 +55,10 @@ STOPS = {
     "min_delta adds up": ([3, 2.95, 2.7, 2.65, 2.6], {"patience": 3, "min_delta": 0.2}, 5, 3),
     "rises": ([0.1, 0.3, 0.2, 0.2, 0.9], {"monitor": "val_accuracy", "patience": 2}, 4, 2),
     "told to rise": ([1, 3, 2, 2, 9], {"mode": "max", "patience": 2}, 4, 2),
-    "baseline not beaten": ([5, 4, 3, 3.5], {"baseline": 1.0, "patience": 2}, 4, 3),
+    "baseline not beaten": ([5, 4, 3, 3.5, 0], {"baseline": 1.0, "patience": 2}, 4, 3),
     "baseline not beaten while improving": ([5, 4, 3, 2, 1.5], {"baseline": 1.0, "patience": 2}, 5, 5),
     "baseline beaten": ([5, 0.9, 0.95, 0.94, 0], {"baseline": 1.0, "patience": 2}, 4, 2),
-    "starts later": ([1, 9, 8, 7, 7.5, 0], {"start_from_epoch": 2}, 5, 4),
+    "starts later": ([1, 0.5, 8, 7, 7.5, 0], {"start_from_epoch": 2}, 5, 4),
     "epochs without a value": ([3, None, 4, None, 4, 0], {"patience": 2}, 5, 1),
     "never stops": ([5, 4, 3], {"patience": 2}, 3, 3),
     "never stops, the best is earlier": ([5, 3, 4], {"patience": 2}, 3, 2),
@@ -66,7 +66,7 @@ STOPS = {
 }
 # Where we differ: Keras takes a first NaN as the best for ever.
 NANS = {
-    "NaN first": ([nan, 3, 2, 2.5], {"patience": 1}, 4, 3),
+    "NaN first": ([nan, 3, 2, 2.5, 0], {"patience": 1}, 4, 3),
     "NaN in between": ([3, nan, nan, 1], {"patience": 2}, 3, 1),
     "NaN throughout": ([nan, nan, nan], {"patience": 1}, 2, 1),
 }
@@ -112,6 +112,34 @@ def test_the_best_weights_survive_a_step_that_takes_the_arrays_over():
         leaf[...].delete()
     for one, other in zip(kept, stopping.best_weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_an_interrupted_run_keeps_its_last_weights():
+    """It may go on from there."""
+
+    def interrupt(training):
+        training.history.interrupted = True
+
+    recorder = Recorder()
+    training = drive(
+        new_training(3), [recorder, LambdaCallback(on_train_end=interrupt), EarlyStopping()], rows(1, 1, 1)
+    )
+    for last, now in zip(recorder.weights[-1], weights_of(training), strict=True):
+        np.testing.assert_array_equal(last, now)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(2, 3), (4, 5)])
+def test_a_run_that_was_stopped_stays_so_unless_patience_grows(patience, epochs):
+    table = rows(1, 2, 3, 4, 5, 6, 7)
+    first = EarlyStopping(patience=2)
+    training = drive(new_training(7), [first], table)
+    assert len(training.history) == 3
+    again, training.stop_reason = EarlyStopping(patience=patience), None
+    again.load_state_dict(first.state_dict())
+    drive(training, [again], table)
+    assert len(training.history) == epochs
+    assert training.stop_reason == "val_loss has not improved on 1 of epoch 1"
+    assert again.stopped_epoch == epochs
 
 
 def test_one_object_serves_two_runs():

@@ -71,7 +71,7 @@ def test_run_writes_everything(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     with Path("here/history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 300
-    assert list(rows[0]) == ["epoch", "loss", "mae", "val_loss", "val_mae"]
+    assert list(rows[0]) == ["epoch", "loss", "mae", "val_loss", "val_mae", "lr", "seconds"]
     assert float(rows[-1]["val_loss"]) == result["val"]["loss"]
     weights = jaxport.load_file("here/weights.safetensors")
     assert {key: value.shape for key, value in weights.items()} == {"w": (2,)}

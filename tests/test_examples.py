@@ -22,6 +22,19 @@ FILES = {
     "cifar2": {"pictures.png", "history.png", "predictions.png"},
     "imdb": {"exploration.png", "history.png"},
     "covid19": {"history.png", "forecast.png"},
+    "linreg_points": {"line.png"},
+    "linreg_note": {"line.png"},
+    "linreg_100k": {"line.png"},
+    "linreg_plane": {"history.png", "plane.png"},
+    "cubic": {"curve.png"},
+    "two_clusters": {"history.png", "clusters.png"},
+    "three_clusters": {"history.png", "clusters.png"},
+    "circles": {"history.png", "rings.png"},
+    "mnist_logistic": {"history.png", "predictions.png"},
+    "mnist_sgd": {"history.png", "predictions.png"},
+    "mnist_mlp": {"history.png", "predictions.png"},
+    "mnist_convnet": {"history.png", "predictions.png"},
+    "lenet": {"history.png", "predictions.png"},
 }
 
 

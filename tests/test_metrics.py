@@ -132,7 +132,10 @@ def empty(metric, rows):
 
 
 def shown(metric, state, prediction, target, rng, sizes, padded):
-    """Update with batches of the given sizes, each filled up with NaN to `padded` rows and masked, if that is not 0."""
+    """Update with batches of the given sizes, each filled up to `padded` rows and masked, if that is not 0.
+
+    The rows added are NaN, or examples that must not count.
+    """
     update = jax.jit(metric.update)
     for start, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True):
         p, t = prediction[start : start + size], target[start : start + size]
@@ -140,8 +143,9 @@ def shown(metric, state, prediction, target, rng, sizes, padded):
             state = update(state, p, t)
             continue
         place = rng.permutation(padded)[:size]
-        batch_p = np.full((padded, *p.shape[1:]), np.nan, p.dtype)
-        batch_t = np.zeros((padded, *t.shape[1:]), t.dtype)
+        others = rng.integers(0, len(prediction), padded)
+        batch_p, batch_t = prediction[others], target[others]
+        batch_p[::2] = np.nan
         batch_p[place], batch_t[place] = p, t
         state = update(state, batch_p, batch_t, np.isin(np.arange(padded), place))
     return state

@@ -190,6 +190,14 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 @needs_matplotlib
+def test_how_an_epoch_was_run_has_no_panel(drawn):
+    columns = run(3) | {"lr": [0.1] * 3, "seconds": [1.0] * 3}
+    assert [a.get_ylabel() for a in drawn(columns)] == ["loss", "accuracy"]
+    with pytest.raises(UsageError, match="at least one quantity"):
+        draw_history({"epoch": [1], "lr": [0.1]})
+
+
+@needs_matplotlib
 def test_a_notebook_gets_a_picture():
     """As IPython asks for it; matplotlib registers its figures only when pyplot is imported."""
     for figure in (draw_history(run(3)), show_samples((np.zeros((1, 4, 4)), np.zeros(1)), 1)):

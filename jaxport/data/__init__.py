@@ -13,7 +13,21 @@ import numpy as np
 
 from jaxport.errors import DataError, UsageError
 
-from . import cifar2, cifar10, covid, digits, fashion_mnist, files, imdb, mnist, points, tfds, titanic
+from . import (
+    cifar2,
+    cifar10,
+    covid,
+    digits,
+    fashion_mnist,
+    fifteen,
+    files,
+    generated,
+    imdb,
+    mnist,
+    points,
+    tfds,
+    titanic,
+)
 from .array_file import ArrayFile as ArrayFile
 from .csv_images import CsvImageDataset as CsvImageDataset
 from .dataset import ArrayDataset as ArrayDataset
@@ -65,11 +79,23 @@ class Dataset:
     synthetic: Callable[[int, np.random.Generator], Splits]
 
 
+def _generated(name: str, description: str, drawn: generated.Generated) -> Dataset:
+    return Dataset(name, description, (), True, drawn.load, drawn.synthetic)
+
+
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
         Dataset("digits", "1,797 handwritten digits, embedded", (), True, digits.load, digits.synthetic),
         Dataset("points", "the five points of a line, embedded", (), True, points.load, points.synthetic),
+        Dataset("fifteen", "the fifteen points of a line, embedded", (), True, fifteen.load, fifteen.synthetic),
+        _generated("plane", "400 points about a plane, embedded", generated.PLANE),
+        _generated("line", "100,000 points about a line, embedded", generated.LINE),
+        _generated("cubic", "10,000 points about a cubic curve, embedded", generated.CUBIC),
+        _generated("circles", "4,000 points on two rings, embedded", generated.CIRCLES),
+        _generated("rare_circles", "6,200 points on two rings, 200 on the inner one, embedded", generated.RARE_CIRCLES),
+        _generated("two_clusters", "1,000 points in two clusters, embedded", generated.TWO_CLUSTERS),
+        _generated("three_clusters", "1,500 points in three clusters, embedded", generated.THREE_CLUSTERS),
         Dataset("mnist", "70,000 handwritten digits", mnist.FILES, False, mnist.load, mnist.synthetic),
         Dataset(
             "fashion_mnist",

@@ -37,8 +37,8 @@ class Facts(NamedTuple):
     convolutional: bool
 
 
-def examine(task: Task, state: TrainState, batch: Batch, evaluation: bool = False) -> Facts:
-    """Trace a step on shapes alone.
+def examine(task: Task, state: TrainState, batch: Batch, evaluation: bool = False, eager: bool = False) -> Facts:
+    """Trace a step on shapes alone; or, where nothing is to be traced (`eager`), take it and forget it.
 
     Raises:
         UsageError: the model does not take the inputs (names the layer), the loss does not take the predictions, a
@@ -60,7 +60,7 @@ def examine(task: Task, state: TrainState, batch: Batch, evaluation: bool = Fals
         return new, add_logs(task, totals, logs, batch), logs
 
     try:
-        jaxpr, shapes = jax.make_jaxpr(step, return_shape=True)(state, batch)
+        jaxpr, shapes = (None, step(state, batch)) if eager else jax.make_jaxpr(step, return_shape=True)(state, batch)
     except Exception as error:
         _explain(task, state, batch)
         if isinstance(error, UsageError):
@@ -68,7 +68,8 @@ def examine(task: Task, state: TrainState, batch: Batch, evaluation: bool = Fals
         raise UsageError(f"a training step does not go through: {error}") from error
     logs = shapes[2]
     _check_shapes(task, logs.get("prediction"), batch)
-    return Facts(logs.get("prediction"), logs["loss"], extra, eval_extra, has_convolution(jaxpr))
+    loss = jax.ShapeDtypeStruct(jnp.shape(logs["loss"]), logs["loss"].dtype)
+    return Facts(logs.get("prediction"), loss, extra, eval_extra, not eager and has_convolution(jaxpr))
 
 
 def _rows(batch: Batch) -> int:

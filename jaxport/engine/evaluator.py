@@ -10,7 +10,7 @@ import numpy as np
 
 from .programs import Programs, evaluated
 from .sources import Resident, Source, Streamed
-from .state import Batch, Totals, read_totals
+from .state import Batch, Totals
 
 
 class Evaluator:
@@ -24,15 +24,13 @@ class Evaluator:
 
     def __init__(self, programs: Programs, source: Source, single: bool) -> None:
         self.programs, self.source, self.single = programs, source, single
-        task = programs.task
-        self._read = jax.jit(lambda totals: read_totals(totals, task.metrics, task.summed))
         self._order: jax.Array | None = None
 
     def run(self, state: Any) -> dict[str, float]:
         """Return {"loss": …, metric: …} of a state."""
         params, rest = evaluated(state), state.rest
         totals = self._resident(params, rest) if isinstance(self.source, Resident) else self._streamed(params, rest)
-        row = jax.device_get(self._read(totals))
+        row = jax.device_get(self.programs.read(totals))
         names = ["loss", *(metric.name for metric in self.programs.task.metrics), *self.programs.eval_extra]
         return {name: float(row[name]) for name in names}
 

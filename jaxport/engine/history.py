@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxport.errors import UsageError
+from jaxport.viz.history import ABOUT_THE_RUN, draw_history, save_figure
 
 if TYPE_CHECKING:
     import pandas
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["min", "max"]
 
-# Columns that say how an epoch was run, and not how good the model is.
-ABOUT_THE_RUN = ("epoch", "lr", "seconds")
 _FALLING = {"loss", "error", "err", "mae", "mse", "rmse", "mape", "mspe", "perplexity", "nll", "hinge", "seconds"}
 _RISING = {"acc", "accuracy", "auc", "auroc", "precision", "recall", "f1", "r2", "dice", "iou", "specificity"}
 _SHOWN = 12  # rows of a long history that its text shows, the first and the last ones
@@ -153,10 +152,7 @@ class History:
         Raises:
             UsageError: matplotlib is not installed; no epoch is over; path does not end in `.png` or cannot be written.
         """
-        from jaxport.viz.history import draw_history, save_figure
-
-        columns = {name: self.columns[name] for name in ("epoch", *self.quantities) if name in self.columns}
-        figure = draw_history(columns, title)
+        figure = draw_history(self.columns, title)
         if path is not None:
             save_figure(figure, path)
         return figure

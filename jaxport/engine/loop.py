@@ -16,7 +16,7 @@ from .evaluator import Evaluator, rows_of
 from .interrupt import StopRequest
 from .programs import Programs, lr_of
 from .sources import Resident, Source, Streamed
-from .state import Batch, Totals, read_totals
+from .state import Batch, Totals
 from .training import Training
 
 # Epochs of a compiled loop are brought together up to this many steps, so that a short epoch does not wait for calls.
@@ -69,7 +69,6 @@ class Loop:
         self.known_loss: float | None = None
         self.places: list[tuple[int, int]] = []  # (epoch, step at which it began) of what was run last
         self._queue: deque[jax.Array] = deque()
-        self._read = jax.jit(lambda totals: read_totals(totals, programs.task.metrics, programs.task.summed))
         training.read_logs = self._logs
 
     # ----------------------------------------------------------------------------------------------------- the epochs
@@ -312,7 +311,7 @@ class Loop:
         totals: Totals | None = self.training.totals
         if totals is None:
             return {}
-        row = jax.device_get(self._read(totals))
+        row = jax.device_get(self.programs.read(totals))
         return {name: float(row[name]) for name in self._columns(row)}
 
     def _tell(self, hook: str) -> None:

@@ -66,7 +66,7 @@ class Model:
         self.history: History | None = None
         self.task: Task | None = None
         self._settings: dict[str, Any] = {}
-        self._place = Placement()
+        self._place, self._run_eagerly, self._debug_nans = Placement(), False, False
         self._state: TrainState | None = None
         self._fits = 0
         self._programs: dict[Any, Any] = {}
@@ -112,7 +112,8 @@ class Model:
             average: keeps an average of the weights, which `evaluate`, `predict` and validation use; see `averaged`.
             class_weight: how much an example of each class counts in the loss.
             remat: computes activations again in the backward pass instead of keeping them.
-            run_eagerly: compiles nothing.
+            run_eagerly: compiles nothing: slow, but debuggers stop in the model, and print(x) shows numbers
+                (``float(jax.lax.stop_gradient(x))`` gives one).
             debug_nans: raises at the operation that makes the first NaN, and names it (slow).
 
         Raises:
@@ -306,7 +307,7 @@ class Model:
         """
         task, state = self._measured()
         known = self._programs.setdefault((id(task), "predict"), {})
-        with debugging(getattr(self, "_debug_nans", False)):
+        with debugging(self._debug_nans):
             return predictions(task, state, x, Options(batch_size=batch_size, place=self._place), known)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 
 from jaxport import optim
 from jaxport.errors import UsageError
@@ -47,13 +48,22 @@ def _floats_to(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
 
+def _to_cast(module: Module) -> list[Any]:
+    found: dict[int, Any] = {}
+    for part in module.modules():
+        if not any(kind.__module__.startswith("jaxport.nn.norm") for kind in type(part).__mro__):
+            own = (member for _, member in part._members() if isinstance(member, nnx.Param))
+            found |= {id(member): member for member in own if jnp.issubdtype(member.dtype, jnp.floating)}
+    return list(found.values())
+
+
 @contextmanager
 def in_half(module: Module, dtype: Any) -> Iterator[_Cast]:
     """Inside, the module's parameters are in `dtype`; afterwards they are what they were.
 
-    Buffers stay in float32: the layers that normalise compute their statistics in float32.
+    Layers that normalise keep theirs, and their buffers, in float32: they compute in it, and give `dtype` back.
     """
-    parameters = [] if dtype is None else [p for p in module.parameters() if jnp.issubdtype(p.dtype, jnp.floating)]
+    parameters = [] if dtype is None else _to_cast(module)
     values = [parameter[...] for parameter in parameters]
     for parameter in parameters:
         parameter.set_value(parameter[...].astype(dtype))

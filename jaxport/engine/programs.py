@@ -36,6 +36,9 @@ class Programs:
         self._made: dict[Any, dict[Any, Callable[..., Any]]] = {}
         self._current: dict[Any, Callable[..., Any]] = {}
 
+        # Loss and metrics of an epoch's sums.
+        self.read = jax.jit(lambda totals: read_totals(totals, task.metrics, task.summed))
+
     def begin(self) -> None:
         """Begin a run: the shapes of every program's first call are looked at again."""
         self._current.clear()
@@ -63,8 +66,12 @@ class Programs:
         if key not in made:
             if made and name in _CHANGING:
                 _warn(name, next(reversed(made)), key, len(made) + 1)
-            outputs = self.place.outputs(2 if name == "epochs" else 3, *args)
-            made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs)
+            if jax.config.jax_debug_nans:  # pyright: ignore[reportAttributeAccessIssue]
+                # jax.jit runs a program that made a NaN again, operation by operation; its inputs must be there.
+                made[key], seconds = jax.jit(function), 0.0
+            else:
+                outputs = self.place.outputs(2 if name == "epochs" else 3, *args)
+                made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
         return made[key](*args)

@@ -97,8 +97,9 @@ def train(
     place = options.place
     source = options.source("train", data, options.shuffle, sample_weight)
     val_source = None if validation is None else options.source("validation", validation, False)
-    first, source, batch_size = _first_batch(source)
-    facts = examine(task, state, first)
+    first, source, batch_size = _first_batch(source, options.run_eagerly)
+    with jax.disable_jit(options.run_eagerly):
+        facts = examine(task, state, first, eager=options.run_eagerly)
     _check(task, facts, options, source, val_source)
     tell_padding(batch_size, place.multiple)
     size = None if isinstance(source, Resident) else _bytes(first)
@@ -152,8 +153,8 @@ def measure(
 ) -> dict[str, float]:
     """Return {"loss": …, metric: …} of a state over data, in evaluation mode; the arguments are those of `train`."""
     source = options.source("data", data, False, sample_weight)
-    first, source, _ = _first_batch(source)
-    facts = examine(task, state, first, evaluation=True)
+    first, source, _ = _first_batch(source, options.run_eagerly)
+    facts = examine(task, state, first, evaluation=True, eager=options.run_eagerly)
     _check(task, facts, options, source, None)
     place, eager = options.place, options.run_eagerly
     programs, state = programs_of(task, place, facts, eager), place.put_state(state)
@@ -178,7 +179,9 @@ def predictions(
     for batch, rows in _slices(x, options.batch_size or 256, place.multiple):
         key = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
         if key not in known:
-            known[key] = Programs(task, place, examine(task, state, batch, True), options.run_eagerly)
+            known[key] = Programs(
+                task, place, examine(task, state, batch, True, options.run_eagerly), options.run_eagerly
+            )
         programs = known[key]
         arguments = (evaluated(state), state.rest, place.put_batch(batch))
         parts.append((programs.call("predict", apply, *arguments), rows))
@@ -221,19 +224,25 @@ def _is_array(x: Any) -> bool:
 # ------------------------------------------------------------------------------------------------------- preparation
 
 
-def _first_batch(source: Source) -> tuple[Batch, Source, int]:
-    """Return the shapes of a batch, the source with its rows, and the examples of a whole batch."""
+def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source, int]:
+    """Return the first batch, its shapes alone unless `eager`, the source, which may have learnt, and its batch size."""
     if isinstance(source, Resident):
+        take = lambda data, order: source.take(data, order, np.int32(0), np.int32(0))  # noqa: E731
+        if eager:
+            return take(source.data, source.order(0)), source, source.batches.size
         order = jax.ShapeDtypeStruct((source.steps, source.batches.rows), np.int32)
-        shapes = jax.eval_shape(lambda d, o: source.take(d, o, np.int32(0), np.int32(0)), source.data, order)
-        return shapes, source, source.batches.size
+        return jax.eval_shape(take, source.data, order), source, source.batches.size
     batch = next(iter(source.epoch(0, 0)), None)
     if batch is None:
-        raise UsageError("train gives no batches; at least one is needed")
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), batch)
+        raise UsageError("the data gives no batches; at least one is needed")
     rows = source.rows or (source.steps or 0) * len(jax.tree.leaves(batch.x)[0])
     examples = len(jax.tree.leaves(batch.x)[0]) if batch.where is None else int(batch.where.sum())
-    return shapes, replace(source, rows=rows or None), examples * (jax.process_count() if source.own else 1)
+    examples *= jax.process_count() if source.own else 1
+    source = replace(source, rows=rows or None)
+    if eager:
+        return jax.tree.map(jnp.asarray, batch), source, examples
+    shape = lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))  # noqa: E731
+    return jax.tree.map(shape, batch), source, examples
 
 
 def _bytes(shapes: Any) -> int:

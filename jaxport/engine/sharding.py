@@ -89,17 +89,22 @@ class Placement:
         return jax.tree.map(_put, state, self.shardings(state))
 
     def whole(self, tree: Any) -> Any:
-        """Return arrays that are whole on JAX's default device, as if there had been no mesh."""
+        """Return arrays that are whole on JAX's default device, as if there had been no mesh.
+
+        Arrays that are split over several processes are fetched by all of them together.
+        """
         if self.mesh is None:
             return tree
-        copies = jax.jit(lambda tree: tree, out_shardings=NamedSharding(self.mesh, PartitionSpec()))(tree)
+        gather = jax.jit(lambda array: array, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
 
         def one(array: jax.Array) -> jax.Array:
             if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
                 return jax.random.wrap_key_data(one(jax.random.key_data(array)), impl=jax.random.key_impl(array))
+            if not (array.is_fully_addressable or array.is_fully_replicated):
+                array = gather(array)
             return jnp.asarray(np.asarray(array))  # through the host: an array of this process alone
 
-        return jax.tree.map(one, copies)
+        return jax.tree.map(one, tree)
 
     def outputs(self, count: int, *args: Any) -> Any:
         """Return the shardings of the `count` results of a program with these arguments, None for where it likes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,12 +105,14 @@ class Streamed:
         steps: steps in an epoch, None when the data does not say.
         rows: rows that metrics see in an epoch, padding and other processes' included; None when the data does not say.
         own: whether the batches hold this process' part of the rows alone.
+        end: is told how many epochs were taken.
     """
 
     epoch: Callable[[int, int], Iterator[Batch]]
     steps: int | None
     rows: int | None
     own: bool = False
+    end: Callable[[int], None] = lambda epochs: None
     traceable: bool = False
 
     def position(self) -> dict[str, int] | None:
@@ -121,7 +124,8 @@ class Streamed:
         return self
 
     def finish(self, epochs: int) -> None:
-        """Do nothing."""
+        """Let the loader stand behind the epochs that were taken from it."""
+        self.end(epochs)
 
 
 Source = Resident | Streamed
@@ -271,12 +275,16 @@ def _of_loader(
         batches = _batches(examples, loader.batch_size, loader.shuffle, multiple)
         key = put(jax.random.key(loader.seed % 2**32))
         return Resident(put(data), batches, key, loader, loader.epoch)
-    start = loader.epoch
+    start, own = loader.epoch, copy.copy(loader)
+    own.to_device = False  # the run puts the batches where they belong
 
     def seek(epoch: int, first: int) -> None:
-        loader.load_state_dict({"seed": loader.seed, "epoch": start + epoch, "position": first})
+        own.load_state_dict({"seed": loader.seed, "epoch": start + epoch, "position": first})
 
-    return _of_batches(name, loader, multiple, seek)
+    def end(epochs: int) -> None:
+        loader.load_state_dict({"seed": loader.seed, "epoch": start + epochs, "position": 0})
+
+    return replace(_of_batches(name, own, multiple, seek), end=end)
 
 
 def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int], None]) -> Streamed:

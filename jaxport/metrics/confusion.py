@@ -62,12 +62,13 @@ class _OfConfusion:
         """Return the value of the positive class, of all classes taken together, or the mean over classes."""
         if self.average == "micro":
             state = Confusion(*(jnp.sum(counts) for counts in state))
+        state = Confusion(*(counts.astype(float) for counts in state))  # twice a count may pass an int32
         above, below = self._ratio(state)
         value = jnp.where(below > 0, above / jnp.maximum(below, 1), 0)
         if self.average in ("binary", "micro"):
             return jnp.where(state.total > 0, value, jnp.nan)
         occurs = state.predicted + state.actual > 0
-        weight = (occurs if self.average == "macro" else state.actual).astype(value.dtype)
+        weight = occurs.astype(value.dtype) if self.average == "macro" else state.actual
         return jnp.sum(value * weight) / jnp.sum(weight)
 
     def _marks(self, prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -71,7 +71,7 @@ class R2Score:
         shifted = target - origin[None]
         batch = _mean(shifted, mask, more)
         share = more / jnp.maximum(all_, 1)
-        step = jnp.where(new > 0, batch - state.mean, 0)
+        step = batch - state.mean
         spread = jnp.sum(jnp.square(shifted - batch[None]), axis=0, where=mask) + jnp.square(step) * (seen * share)
         residual = jnp.sum(jnp.square(target - prediction), axis=0, where=mask)
         return Moments(

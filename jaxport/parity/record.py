@@ -92,8 +92,9 @@ class Example(NamedTuple):
         return Example(x, y, cotangent, self.masks)
 
     def nudged(self, rng: np.random.Generator) -> Example:
-        """Return the example with the last bit of its inputs changed at random."""
-        return self._replace(x=nudge(self.x, rng))
+        """Return the example with the last bit of its inputs and measured targets changed at random."""
+        x, y = nudge(self.x, rng), nudge(self.y, rng)
+        return self._replace(x=x, y=np.where(self.y == np.round(self.y), self.y, y))
 
 
 def rounding_draws(state: Snapshot, example: Example) -> list[tuple[Snapshot, Example]]:

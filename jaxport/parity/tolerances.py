@@ -15,6 +15,13 @@ FREE_RUN_PARAMETER_RTOL = 1e-8
 ZERO_GRADIENT = 1e-12
 """A gradient this small, in units of the loss, is zero but for rounding (a bias in front of BatchNorm), in float64."""
 
+ZERO_GRADIENT_STEP = 1e-3
+"""What such a gradient may move its parameter apart in one step, in units of the learning rate, in float64.
+
+Adam divides by the gradient's own size plus 1e-8: of a gradient that is ZERO_GRADIENT of a loss of 10 it makes a step
+of 1e-12 · 10 / 1e-8 of the rate. A gradient that is not zero gives a step of 1. Measured on `mnist_convnet`: 6e-7.
+"""
+
 FLOAT32_FACTOR = 4.0
 """In float32 the difference to the float64 truth may be this many times PyTorch's own."""
 

@@ -62,6 +62,7 @@ class _Lockstep:
             self.ours64 = JaxSide(port, weights)
         self.free = self.ours64.state
         self.zero: frozenset[str] = frozenset()
+        self.rate = float(port.optimizer.keywords.get("lr", 0.0))
         with jax.enable_x64(False):
             self.ours32 = JaxSide(port, Snapshot(0, weights, {}).cast(_F32).params)
         self.theirs32, self.truth32 = TorchSide(port, torch.float32), TorchSide(port, torch.float64)
@@ -96,21 +97,25 @@ class _Lockstep:
             if free:
                 rtol = tolerances.FREE_RUN_LOSS_RTOL if kind == "loss" else tolerances.FREE_RUN_PARAMETER_RTOL
             check = compare64(self.port.name, label, ours[kind][key], theirs[kind][key], rtol)
-            return self._unless_zero(check, kind, key, float(theirs["loss"]["loss"]), ours[kind][key])
+            moved = self.rate * (self.truth.steps if free else 1) * tolerances.ZERO_GRADIENT_STEP
+            return self._unless_zero(check, kind, key, float(theirs["loss"]["loss"]), ours[kind][key], moved)
 
         return _compare(self.port.name, name, ours, theirs, one)
 
     def _unless_zero(
-        self, check: Check, kind: str, key: str, loss: float = 0.0, ours: np.ndarray | None = None
+        self, check: Check, kind: str, key: str, loss: float = 0.0, ours: np.ndarray | None = None, moved: float = 0.0
     ) -> Check:
         """Excuse what an optimiser makes of a zero gradient's rounding; the gradient itself is judged in each pass.
 
-        In float64 its tensors must be as small as the gradient, and the parameters are not excused; in float32 Adam
-        turns the noise into steps of ±lr in either framework, which says nothing.
+        In float64 its tensors must be as small as the gradient, and the parameters are at most `moved` apart. In
+        float32 Adam turns the noise into steps of ±lr in either framework, which says nothing.
         """
         if check.ok or not np.isfinite(check.max_abs) or kind == "loss" or key.split("/")[-1] not in self.zero:
             return check
-        small = ours is not None and kind == "optimizer" and np.abs(ours).max() <= tolerances.ZERO_GRADIENT * abs(loss)
+        if kind == "params":
+            small = check.max_abs <= moved
+        else:
+            small = ours is not None and np.abs(ours).max() <= tolerances.ZERO_GRADIENT * abs(loss)
         if check.dtype == "float64" and not small:
             return check
         return replace(check, max_rel=0.0, limit=check.max_abs, ok=True, note="zero gradient: rounding noise")

@@ -7,9 +7,53 @@ from difflib import get_close_matches
 from jaxport.errors import UsageError
 from jaxport.port import Port as Port
 
-from . import cifar2, covid19, digits, fashion_mnist, imdb, linreg_matrix, mnist_cnn, titanic
+from . import (
+    cifar2,
+    circles,
+    covid19,
+    cubic,
+    digits,
+    fashion_mnist,
+    imdb,
+    lenet,
+    linreg_100k,
+    linreg_matrix,
+    linreg_note,
+    linreg_plane,
+    linreg_points,
+    mnist_cnn,
+    mnist_convnet,
+    mnist_logistic,
+    mnist_mlp,
+    mnist_sgd,
+    three_clusters,
+    titanic,
+    two_clusters,
+)
 
-_MODULES = (digits, mnist_cnn, fashion_mnist, titanic, cifar2, imdb, covid19, linreg_matrix)
+_MODULES = (
+    digits,
+    mnist_cnn,
+    fashion_mnist,
+    titanic,
+    cifar2,
+    imdb,
+    covid19,
+    linreg_points,
+    linreg_matrix,
+    linreg_100k,
+    linreg_note,
+    linreg_plane,
+    cubic,
+    two_clusters,
+    three_clusters,
+    circles,
+    mnist_logistic,
+    mnist_sgd,
+    mnist_mlp,
+    mnist_convnet,
+    lenet,
+)
 PORTS: dict[str, Port] = {module.PORT.name: module.PORT for module in _MODULES}
 
 

@@ -25,11 +25,11 @@ PORT = Port(
     dataset="cifar2",
     loss=partial(nn.BCELoss),
     optimizer=partial(optim.SGD, lr=0.01),
-    metrics=(metrics.BinaryAccuracy(),),
+    metrics=(metrics.BinaryAUC(), metrics.BinaryAccuracy()),
     epochs=20,
     batch_size=50,
     prepare=to_float,
     targets=to_column,
     classes=("airplane", "automobile"),
-    expected={},
+    expected={"val_auc": (0.91, 1.0)},
 )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAIN, VALIDATION = "#0072b2", "#d55e00"  # blue and vermilion, which colour-blind readers tell apart (Okabe and Ito)
+# Columns that say how an epoch was run, and not how good the model is.
+ABOUT_THE_RUN = ("epoch", "lr", "seconds")
 MARKED = 60  # epochs up to which each is marked with a dot; more of them run into one another
 LOG_SPAN = 100.0  # largest over smallest loss from which its axis is logarithmic
 
@@ -31,7 +33,8 @@ def plot_history(
     Args:
         columns: lists of one length, one entry per epoch: "epoch" and any of "loss", metrics, and the same names with
             "val_" in front. Each quantity has a panel; the loss comes first, on a logarithmic axis if its values
-            are positive and span more than two decades. None and values that are not finite are left out.
+            are positive and span more than two decades. None and values that are not finite are left out, and so are
+            "lr" and "seconds", which say how an epoch was run.
         path: ends in `.png`; the file appears when it is complete.
         title: stands above the panels.
 
@@ -87,7 +90,7 @@ def _check_path(path: Path) -> None:
 
 
 def _check(columns: Mapping[str, Sequence[Any]]) -> None:
-    if "epoch" not in columns or len(columns) < 2:
+    if "epoch" not in columns or not _quantities(columns):
         raise UsageError(f"columns has {list(columns)}; 'epoch' and at least one quantity, such as 'loss', are needed")
     check_lengths(columns)
     if len(columns["epoch"]) == 0:
@@ -96,7 +99,7 @@ def _check(columns: Mapping[str, Sequence[Any]]) -> None:
 
 def _quantities(columns: Mapping[str, Any]) -> list[str]:
     """List what the columns measure, each once ("val_loss" is a loss), the loss first."""
-    names = dict.fromkeys(name.removeprefix("val_") for name in columns if name != "epoch")
+    names = dict.fromkeys(name.removeprefix("val_") for name in columns if name not in ABOUT_THE_RUN)
     return sorted(names, key=lambda name: name != "loss")
 
 

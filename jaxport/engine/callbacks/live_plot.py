@@ -11,6 +11,7 @@ from jaxport.errors import UsageError
 
 from .arguments import number, path_of
 from .base import Callback
+from .processes import writes
 
 if TYPE_CHECKING:
     import os
@@ -66,6 +67,8 @@ class LivePlot(Callback):
             self._draw(training)
 
     def _draw(self, training: Training) -> None:
+        if not writes():
+            return
         start = time.perf_counter()
         figure = training.history.plot(self.path, self.title)
         if self._display is not None:

@@ -12,6 +12,7 @@ from jaxport.errors import UsageError
 from jaxport.viz.table import write_atomic
 
 from .arguments import path_of
+from .processes import writes
 from .resumable import Resumable
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class _EpochLog(Resumable):
         self._add(logs)
 
     def _begin(self, content: bytes) -> None:
-        write_atomic(self.path, content)
+        if writes():
+            write_atomic(self.path, content)
 
     def _add(self, row: dict[str, float]) -> None:
         self._write(self._line({name: _plain(value) for name, value in row.items()}).encode())
@@ -82,6 +84,8 @@ class _EpochLog(Resumable):
             raise self._refused(error) from error
 
     def _write(self, line: bytes) -> None:
+        if not writes():
+            return
         try:
             with self.path.open("ab", buffering=0) as file:
                 file.write(line)

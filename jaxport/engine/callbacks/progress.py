@@ -7,11 +7,12 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from jaxport.engine.history import ABOUT_THE_RUN
 from jaxport.errors import UsageError
+from jaxport.viz.history import ABOUT_THE_RUN
 
 from .arguments import whole_or_none
 from .base import Callback
+from .processes import writes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,10 +59,12 @@ class ProgressBar(Callback):
         self._out = self.console or Console(stderr=True)
         self._start, self._first_step, self._epoch_start = time.perf_counter(), training.step, time.perf_counter()
         self._seconds: list[float] = []
-        if training.verbose > 0 and _live(self._out):
+        if training.verbose > 0 and writes() and _live(self._out):
             self._bar = _bar(self._out)
             self._task = self._bar.add_task("compiling", total=None)
             self._bar.start()
+        if training.verbose > 1:
+            self._print(f"{training.plan}")
 
     def on_steps_end(self, training: Training) -> None:
         """Move the bar; print a line if it is time. Nothing waits for the device but that line."""
@@ -112,7 +115,8 @@ class ProgressBar(Callback):
             self._bar.update(self._task, description=text, completed=training.step, total=total)
 
     def _print(self, line: str) -> None:
-        self._out.print(line, highlight=False, markup=False, soft_wrap=True)
+        if writes():
+            self._out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _live(console: Console) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxport.errors import UsageError
 
 from .arguments import make_folder, path_of, whole_or_none
+from .processes import writes
 from .resumable import Resumable
 
 if TYPE_CHECKING:
@@ -152,10 +153,15 @@ class TensorBoard(Resumable):
             self._histograms(training)
 
     def _scalars(self, row: dict[str, float]) -> None:
+        from tensorboardX.summary import scalar
+
         first, self.epoch = self.epoch == 0, int(row["epoch"])
-        for name, value in row.items():
-            if name != "epoch" and value == value:
-                self.writer.add_scalar(name, float(value), self.epoch)
+        known = [scalar(name, float(value)) for name, value in row.items() if name != "epoch" and value == value]
+        if known:
+            for other in known[1:]:
+                known[0].MergeFrom(other)  # one event for all: a fifth of the time
+            file_writer: Any = self.writer.file_writer
+            file_writer.add_summary(known[0], self.epoch)
         pairs = [name for name in row if f"val_{name}" in row]
         if first and pairs:
             both = {name: ["Multiline", [f"^{name}$", f"^val_{name}$"]] for name in pairs}
@@ -173,10 +179,13 @@ class TensorBoard(Resumable):
                 from tensorboardX import SummaryWriter
             except ImportError as error:
                 raise UsageError("TensorBoard needs tensorboardX: pip install 'jaxport[viz]'") from error
-            folder = make_folder("TensorBoard", "log_dir", self.log_dir / name)
+            folder = self.log_dir / name
+            if writes():
+                make_folder("TensorBoard", "log_dir", folder)
             # tensorboardX names a file by the second, and empties one that is there.
             suffix = f".{sum(1 for _ in folder.glob('events.*')):04d}.{os.getpid()}"
-            self._writers[name] = SummaryWriter(str(folder), purge_step=purge, flush_secs=10, filename_suffix=suffix)
+            options = {"purge_step": purge, "flush_secs": 10, "filename_suffix": suffix}
+            self._writers[name] = SummaryWriter(str(folder), write_to_disk=writes(), **options)
         return self._writers[name]
 
 

@@ -8,6 +8,7 @@ from jaxport import interop
 
 from .arguments import make_folder, path_of, whole, whole_or_none
 from .monitor import Monitor
+from .processes import writes
 from .resumable import Resumable
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class WeightsCheckpoint(Resumable):
     def on_train_begin(self, training: Training) -> None:
         """Make the folder, before the first step takes time."""
         super().on_train_begin(training)
-        make_folder("WeightsCheckpoint", "folder", self.folder)
+        if writes():
+            make_folder("WeightsCheckpoint", "folder", self.folder)
 
     def on_epoch_end(self, training: Training, logs: dict[str, float]) -> None:
         """Save the epoch's weights if it is among the best."""
@@ -83,9 +85,13 @@ class WeightsCheckpoint(Resumable):
         ranked = self._ranked([[epoch, value, _file_name(epoch, value)]])
         kept, dropped = ranked[: self.keep], ranked[len(ranked) if self.keep is None else self.keep :]
         if any(entry[0] == epoch for entry in kept):
-            interop.save_file(interop.state_dict(training.module), self.folder / _file_name(epoch, value))
+            self._replace(interop.state_dict(training.module), _file_name(epoch, value), [name for *_, name in dropped])
             self.files = kept
-            for _, _, name in dropped:
+
+    def _replace(self, weights: dict[str, Any], new: str, old: list[str]) -> None:
+        if writes():
+            interop.save_file(weights, self.folder / new)
+            for name in old:
                 (self.folder / name).unlink(missing_ok=True)
 
     def _ranked(self, new: list[list[Any]]) -> list[list[Any]]:
