@@ -206,12 +206,13 @@ def _run(options: argparse.Namespace) -> int:
     port = ports.get(options.name)
     _use_compilation_cache()
     from .engine import distributed
+    from .engine.callbacks.processes import writes
     from .run import run_port
 
     choices = options.data, options.epochs, options.seed, options.out, _console(), options.devices
     with distributed.joined(options.hosts, options.host_count, options.host_index):
         outcome = run_port(port, *choices)
-    if not distributed.is_first():
+    if not writes():
         return 0
     if options.json:
         _print_json(outcome.result)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from . import engine, interop, viz
 from .data import Splits
 from .data.imdb import load_vocabulary
-from .engine.distributed import is_first
+from .engine.callbacks.processes import writes
 from .errors import UsageError
 from .port import Port
 from .predict_inputs import VOCABULARY
@@ -87,10 +87,10 @@ def run_port(
         splits = port.load(data)
     place = engine.make_placement(devices=devices)
     folder = Path(out) if out else Path("runs") / port.name / time.strftime("%Y%m%d-%H%M%S")
-    folder = prepare_folder(folder) if is_first() else folder
+    folder = prepare_folder(folder) if writes() else folder
     module = port.build(seed)
     history = _train(port, module, splits, epochs, seed, console, place)
-    if not is_first():
+    if not writes():
         return Outcome(port, folder, history, {})
     return _write(port, folder, module, splits, history, seed)
 

@@ -1,6 +1,6 @@
 """One of several processes that train a model together; it prints what came out, as JSON.
 
-    python tests/host_training.py CASE HOST:PORT COUNT INDEX [--kill STEP]
+    python tests/host_training.py CASES [HOST:PORT COUNT INDEX] [--kill PROCESS STEP SIGNAL]
 
 A program of its own because a process joins the others before JAX computes anything.
 """
@@ -8,7 +8,6 @@ A program of its own because a process joins the others before JAX computes anyt
 import argparse
 import json
 import os
-import signal
 from typing import Any
 
 import jax
@@ -28,11 +27,11 @@ class Kill(Callback):
 
     every_steps = 1
 
-    def __init__(self, step: int | None, number: int) -> None:
-        self.step, self.number = step, number
+    def __init__(self, index: int, step: int, number: int) -> None:
+        self.index, self.step, self.number = index, step, number
 
     def on_steps_end(self, training: Any) -> None:
-        if training.step == self.step:
+        if jax.process_index() == self.index and training.step == self.step:
             os.kill(os.getpid(), self.number)
 
 
@@ -74,8 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("cases")
     parser.add_argument("hosts", nargs="*")
-    parser.add_argument("--kill", type=int)
-    parser.add_argument("--signal", type=int, default=int(signal.SIGKILL))
+    parser.add_argument("--kill", nargs=3, type=int, help="process, step, signal")
     parser.add_argument("--heartbeat", type=int, default=10)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
@@ -84,7 +82,7 @@ def main() -> None:
         distributed.initialize(
             coordinator, int(count), int(index), start_timeout=60, heartbeat_timeout=options.heartbeat
         )
-    callbacks = [Kill(options.kill, options.signal)] if options.kill is not None else []
+    callbacks: list[Callback] = [Kill(*options.kill)] if options.kill else []
     found = {case: train(case, callbacks) for case in options.cases.split(",")}
     print(json.dumps({"process": jax.process_index(), "devices": len(jax.devices()), "found": found}))
 

@@ -200,11 +200,6 @@ class _Run:
     handler: Any = None
 
 
-def is_first() -> bool:
-    """Return whether this process is the one that prints and writes files; true where it is alone."""
-    return jax.process_index() == 0
-
-
 @contextmanager
 def failing_together() -> Iterator[None]:
     """Turn what is raised inside because another process is gone into a `HostError` that says so.

@@ -21,10 +21,10 @@ from jaxport.nn import Module
 from jaxport.viz import Summary, summary
 
 from .callbacks import Callback, ProgressBar
+from .callbacks.processes import writes
 from .checks import Facts
 from .debugging import debugging
 from .dispatch import Dispatch
-from .distributed import is_first
 from .export import export_function
 from .history import History
 from .model_file import load_state, save_state
@@ -245,7 +245,6 @@ class Model:
             UsageError: arguments or data that do not fit.
         """
         callbacks = list(callbacks)
-        verbose = verbose if is_first() else 0
         if verbose and not any(isinstance(callback, ProgressBar) for callback in callbacks):
             callbacks.append(ProgressBar(log_every=log_every))
         guard = any(getattr(callback, "guard", False) for callback in callbacks)
@@ -332,7 +331,7 @@ class Model:
 
         Of several processes the first alone writes, here and in `save`.
         """
-        if is_first():
+        if writes():
             interop.save_file(interop.state_dict(self.module), Path(path))
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
@@ -352,7 +351,7 @@ class Model:
             UsageError: the model is not compiled, or the file cannot be written.
         """
         state = self._current()[1]
-        if is_first():
+        if writes():
             save_state(Path(path), state, self.history, self._fits)
 
     def load(self, path: str | os.PathLike[str]) -> None:
