@@ -15,3 +15,7 @@ class WeightsError(JaxportError, ValueError):
 
 class UsageError(JaxportError, ValueError):
     """A name, option or path given to jaxport cannot be used."""
+
+
+class HostError(JaxportError, RuntimeError):
+    """A process of a run on several hosts does not find the others, or one of them is gone."""

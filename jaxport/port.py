@@ -101,6 +101,7 @@ class Port:
         seed: int = 0,
         dispatch: engine.Dispatch | None = None,
         on_progress: Callable[[engine.Progress], None] | None = None,
+        place: engine.Placement | None = None,
     ) -> engine.History:
         """Train `module` in place by the recipe, and return the record of the run; see ``jaxport.engine.fit``."""
         return engine.fit(
@@ -117,6 +118,7 @@ class Port:
             seed=seed,
             dispatch=dispatch,
             on_progress=on_progress,
+            place=place,
         )
 
     def unmet(self, history: engine.History) -> list[str]:

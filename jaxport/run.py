@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from . import engine, interop, viz
 from .data import Splits
 from .data.imdb import load_vocabulary
+from .engine.callbacks.processes import writes
 from .errors import UsageError
 from .port import Port
 from .predict_inputs import VOCABULARY
@@ -56,7 +57,15 @@ class Outcome:
         return "\n".join(lines)
 
 
-def run_port(port: Port, data: str | None, epochs: int | None, seed: int, out: str | None, console: Console) -> Outcome:
+def run_port(
+    port: Port,
+    data: str | None,
+    epochs: int | None,
+    seed: int,
+    out: str | None,
+    console: Console,
+    devices: int | None = None,
+) -> Outcome:
     """Train and evaluate `port`, and write weights.safetensors, history.csv, history.png and result.json.
 
     `imdb` has vocabulary.json too.
@@ -68,6 +77,7 @@ def run_port(port: Port, data: str | None, epochs: int | None, seed: int, out: s
         seed: of the initial weights, the order of the examples and dropout.
         out: folder to write to, made if it is not there; None for runs/NAME/TIME.
         console: where the progress is drawn.
+        devices: data parallel over so many; of several processes, over all of theirs, and the first one writes.
 
     Raises:
         DataError: the data is not there, or damaged.
@@ -75,9 +85,13 @@ def run_port(port: Port, data: str | None, epochs: int | None, seed: int, out: s
     """
     with console.status(f"reading {port.dataset}"):
         splits = port.load(data)
-    folder = prepare_folder(Path(out) if out else Path("runs") / port.name / time.strftime("%Y%m%d-%H%M%S"))
+    place = engine.make_placement(devices=devices)
+    folder = Path(out) if out else Path("runs") / port.name / time.strftime("%Y%m%d-%H%M%S")
+    folder = prepare_folder(folder) if writes() else folder
     module = port.build(seed)
-    history = _train(port, module, splits, epochs, seed, console)
+    history = _train(port, module, splits, epochs, seed, console, place)
+    if not writes():
+        return Outcome(port, folder, history, {})
     return _write(port, folder, module, splits, history, seed)
 
 
@@ -97,7 +111,9 @@ def prepare_folder(folder: Path) -> Path:
     return folder
 
 
-def _train(port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console) -> engine.History:
+def _train(
+    port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console, place: engine.Placement
+) -> engine.History:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("compiling", total=None)
@@ -109,7 +125,7 @@ def _train(port: Port, module: Any, splits: Splits, epochs: int | None, seed: in
                 values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
                 bar.console.print(f"epoch {progress.epoch}  {values}", highlight=False)
 
-        return port.fit(module, splits, epochs=epochs, seed=seed, on_progress=show)
+        return port.fit(module, splits, epochs=epochs, seed=seed, on_progress=show, place=place)
 
 
 def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engine.History, seed: int) -> Outcome:

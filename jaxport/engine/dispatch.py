@@ -97,11 +97,14 @@ def has_convolution(jaxpr: Any) -> bool:
 
 
 def compile_function(
-    function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
+    function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = (), outputs: Any = None
 ) -> tuple[Callable[..., Any], float]:
-    """Compile `function` for these arguments, and return it with the seconds that it took."""
+    """Compile `function` for these arguments, and return it with the seconds that it took.
+
+    `outputs` holds the shardings of what it returns; None leaves them to XLA.
+    """
     start = time.perf_counter()
-    traced = jax.jit(function, donate_argnums=donate).trace(*args)
+    traced = jax.jit(function, donate_argnums=donate, out_shardings=outputs).trace(*args)
     lowered = traced.lower()
     options = compiler_options(jax.default_backend(), has_convolution(traced.jaxpr))
     if options:

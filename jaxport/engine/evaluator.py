@@ -59,7 +59,7 @@ class Evaluator:
         totals: Totals | None = None
         for batch in source.epoch(0, 0):
             totals = programs.empty(rows_of(source, batch), evaluation=True) if totals is None else totals
-            arguments = (totals, params, rest, programs.place.put_batch(batch))
+            arguments = (totals, params, rest, programs.place.put_batch(batch, own=source.own))
             totals = programs.call("validation batch", programs.measure_batch, *arguments, donate=(0,))
         assert totals is not None
         return totals

@@ -274,20 +274,20 @@ class Loop:
                 upcoming = next(batches, None)
             if training.totals is None:
                 training.totals = programs.empty(rows_of(source, taken[0]))
-            loss = self._send(taken)
+            loss = self._send(taken, source.own)
             training.step_in_epoch, training.step = training.step_in_epoch + len(taken), training.step + len(taken)
             yield loss, upcoming is None
 
-    def _send(self, batches: list[Batch]) -> Any:
+    def _send(self, batches: list[Batch], own: bool) -> Any:
         training, programs, per_call = self.training, self.programs, self.plan.steps_per_call or 1
         if per_call == 1:
-            batch = programs.place.put_batch(batches[0])
+            batch = programs.place.put_batch(batches[0], own=own)
             arguments = (training.state, training.totals, batch)
             training.state, training.totals, loss = programs.call("batch", programs.batch, *arguments, donate=(0, 1))
             return loss
         # A last chunk that is short is filled up, so that all chunks have one shape.
         filled = batches + batches[:1] * (per_call - len(batches))
-        stacked = programs.place.put_batch(jax.tree.map(lambda *arrays: np.stack(arrays), *filled), axis=1)
+        stacked = programs.place.put_batch(jax.tree.map(lambda *arrays: np.stack(arrays), *filled), 1, own)
         arguments = (training.state, training.totals, stacked, np.int32(len(batches)))
         training.state, training.totals, loss = programs.call("chunk", programs.chunk, *arguments, donate=(0, 1))
         return loss

@@ -21,6 +21,7 @@ from jaxport.nn import Module
 from jaxport.viz import Summary, summary
 
 from .callbacks import Callback, ProgressBar
+from .callbacks.processes import writes
 from .checks import Facts
 from .debugging import debugging
 from .dispatch import Dispatch
@@ -101,7 +102,7 @@ class Model:
             metrics: of jaxport.metrics.
             prepare: applied to x on the device at the start of each step.
             device: one device, or "cpu", "gpu", "tpu".
-            devices: data parallel over so many devices.
+            devices: data parallel over so many devices; where several processes work together, over all of theirs.
             mesh: a mesh with an axis "data", over one or several hosts.
             shard: "fsdp" splits parameters and the optimiser's state over the devices; or a rule.
             precision: "bfloat16" or "float16" computes the model in half precision.
@@ -326,8 +327,12 @@ class Model:
     # --------------------------------------------------------------------------------------------------------- files
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and buffers as safetensors, in PyTorch's names and layouts; atomic."""
-        interop.save_file(interop.state_dict(self.module), Path(path))
+        """Write parameters and buffers as safetensors, in PyTorch's names and layouts; atomic.
+
+        Of several processes the first alone writes, here and in `save`.
+        """
+        if writes():
+            interop.save_file(interop.state_dict(self.module), Path(path))
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Read parameters and buffers that `save_weights`, or PyTorch, wrote (.safetensors, .pt, .pth).
@@ -345,7 +350,9 @@ class Model:
         Raises:
             UsageError: the model is not compiled, or the file cannot be written.
         """
-        save_state(Path(path), self._current()[1], self.history, self._fits)
+        state = self._current()[1]
+        if writes():
+            save_state(Path(path), state, self.history, self._fits)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read what `save` wrote into this model, which is compiled in the same way.

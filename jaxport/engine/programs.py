@@ -70,7 +70,8 @@ class Programs:
                 # jax.jit runs a program that made a NaN again, operation by operation; its inputs must be there.
                 made[key], seconds = jax.jit(function), 0.0
             else:
-                made[key], seconds = compile_function(function, *args, donate=donate)
+                outputs = self.place.outputs(2 if name == "epochs" else 3, *args)
+                made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
         return made[key](*args)

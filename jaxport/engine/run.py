@@ -19,9 +19,10 @@ from .callbacks import Callback
 from .checks import Facts, check_values, examine
 from .diagnose import first_bad
 from .dispatch import Dispatch, Plan, make_plan
+from .distributed import failing_together
 from .evaluator import Evaluator, rows_of
 from .history import History
-from .interrupt import stop_on_interrupt
+from .interrupt import StopRequest, stop_on_interrupt
 from .loop import Loop, OnProgress
 from .programs import Programs
 from .sharding import Placement, tell_padding
@@ -96,12 +97,11 @@ def train(
     place = options.place
     source = options.source("train", data, options.shuffle, sample_weight)
     val_source = None if validation is None else options.source("validation", validation, False)
-    first, source = _first_batch(source, options.run_eagerly)
+    first, source, batch_size = _first_batch(source, options.run_eagerly)
     with jax.disable_jit(options.run_eagerly):
         facts = examine(task, state, first, eager=options.run_eagerly)
     _check(task, facts, options, source, val_source)
-    if isinstance(source, Resident) and place.mesh is not None:
-        tell_padding(source.batches.size, place.multiple)
+    tell_padding(batch_size, place.multiple)
     size = None if isinstance(source, Resident) else _bytes(first)
     plan = make_plan(options.dispatch, options.steps_per_call, facts.convolutional, size, options.run_eagerly)
     programs = programs_of(task, place, facts, options.run_eagerly)
@@ -117,19 +117,25 @@ def train(
     _restore(training, callbacks)
     source = training.source.at(training.loader_position)
     training.source = source
+    alone, failed = jax.process_count() == 1, False
     loop = Loop(training, programs, plan, source, evaluator, callbacks, on_progress, options.validate_every)
     with ExitStack() as stack:
         if options.run_eagerly:
             stack.enter_context(jax.disable_jit())
-        stop = stack.enter_context(stop_on_interrupt())
+        stack.enter_context(failing_together())
+        # Several processes cannot agree where to stop: Ctrl-C ends one as it ends any program, and then the others.
+        stop = stack.enter_context(stop_on_interrupt()) if alone else StopRequest()
         training.diagnose = lambda: _diagnose(training, loop)
         try:
             loop.run(stop)
         except BaseException:
-            _rescue(training, callbacks)
+            failed = True
+            if alone:
+                _rescue(training, callbacks)
             raise
         finally:
-            if not _deleted(training.state):
+            # The parts of a state that lie elsewhere cannot be fetched where another process may be gone.
+            if not _deleted(training.state) and (alone or not failed):
                 keep(training.state)
             for callback in callbacks:
                 callback.close()
@@ -150,14 +156,15 @@ def measure(
 ) -> dict[str, float]:
     """Return {"loss": …, metric: …} of a state over data, in evaluation mode; the arguments are those of `train`."""
     source = options.source("data", data, False, sample_weight)
-    first, source = _first_batch(source, options.run_eagerly)
+    first, source, _ = _first_batch(source, options.run_eagerly)
     facts = examine(task, state, first, evaluation=True, eager=options.run_eagerly)
     _check(task, facts, options, source, None)
     place, eager = options.place, options.run_eagerly
     programs, state = programs_of(task, place, facts, eager), place.put_state(state)
     programs.begin()
     plan = make_plan(options.dispatch, options.steps_per_call, facts.convolutional, None, eager)
-    return _evaluator(programs, source, plan, facts.convolutional).run(state)
+    with failing_together():
+        return _evaluator(programs, source, plan, facts.convolutional).run(state)
 
 
 def predictions(
@@ -169,7 +176,8 @@ def predictions(
     task = replace(task, loss=no_loss, metrics=(), class_weight=None, eval_logic=None)
 
     def apply(params: Any, rest: Any, batch: Batch) -> Any:
-        return apply_module(task, task.eval_graph, params, rest, place.batch(batch))[0]
+        # Whole on each device: a process sees the rows of its own devices alone.
+        return place.replicated(apply_module(task, task.eval_graph, params, rest, place.batch(batch))[0])
 
     for batch, rows in _slices(x, options.batch_size or 256, place.multiple):
         key = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
@@ -182,7 +190,8 @@ def predictions(
         parts.append((programs.call("predict", apply, *arguments), rows))
     if not parts:
         raise UsageError("x has 0 rows; at least one is needed")
-    fetched = [jax.tree.map(lambda array, rows=rows: np.asarray(array)[:rows], part) for part, rows in parts]
+    with failing_together():
+        fetched = [jax.tree.map(lambda array, rows=rows: np.asarray(array)[:rows], part) for part, rows in parts]
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *fetched)
 
 
@@ -218,23 +227,25 @@ def _is_array(x: Any) -> bool:
 # ------------------------------------------------------------------------------------------------------- preparation
 
 
-def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source]:
-    """Return the first batch of training, its shapes alone unless `eager`, and the source, which may have learnt."""
+def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source, int]:
+    """Return the first batch, its shapes alone unless `eager`, the source, which may have learnt, and its batch size."""
     if isinstance(source, Resident):
         take = lambda data, order: source.take(data, order, np.int32(0), np.int32(0))  # noqa: E731
         if eager:
-            return take(source.data, source.order(0)), source
+            return take(source.data, source.order(0)), source, source.batches.size
         order = jax.ShapeDtypeStruct((source.steps, source.batches.rows), np.int32)
-        return jax.eval_shape(take, source.data, order), source
+        return jax.eval_shape(take, source.data, order), source, source.batches.size
     batch = next(iter(source.epoch(0, 0)), None)
     if batch is None:
         raise UsageError("the data gives no batches; at least one is needed")
     rows = source.rows or (source.steps or 0) * len(jax.tree.leaves(batch.x)[0])
+    examples = len(jax.tree.leaves(batch.x)[0]) if batch.where is None else int(batch.where.sum())
+    examples *= jax.process_count() if source.own else 1
     source = replace(source, rows=rows or None)
     if eager:
-        return jax.tree.map(jnp.asarray, batch), source
+        return jax.tree.map(jnp.asarray, batch), source, examples
     shape = lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))  # noqa: E731
-    return jax.tree.map(shape, batch), source
+    return jax.tree.map(shape, batch), source, examples
 
 
 def _bytes(shapes: Any) -> int:
@@ -283,12 +294,12 @@ def _deleted(state: TrainState) -> bool:
 
 def _diagnose(training: Training, loop: Loop) -> str:
     """Return the first tensor of the bad step that was not finite."""
-    source, bad = training.source, training.bad_step
+    source, bad, place = training.source, training.bad_step, training.options.place
     assert bad is not None
     epoch, index = loop.place_of(bad)
     if isinstance(source, Resident):
         order = source.order(epoch)
-        batch = source.take(source.data, order, np.int32(epoch), np.int32(index))
+        batch = place.whole(source.take(source.data, order, np.int32(epoch), np.int32(index)))
     else:
         batch = next(iter(source.epoch(epoch, index)))
-    return first_bad(training.task, training.state, batch)
+    return first_bad(training.task, place.whole(training.state), batch)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxport.errors import UsageError
 
@@ -48,11 +48,20 @@ class Placement:
             return jax.device_put(tree, self.device)
         return _put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
-    def put_batch(self, tree: Any, axis: int = 0) -> Any:
-        """Put a batch of the host on the device, or its rows on those of the mesh."""
+    def put_batch(self, tree: Any, axis: int = 0, own: bool = False) -> Any:
+        """Put a batch of the host on the device, or its rows on those of the mesh.
+
+        Args:
+            tree: arrays of the host.
+            axis: of the rows.
+            own: whether each process has its own part of the rows, rather than all.
+        """
         if self.mesh is None:
             return jax.device_put(tree, self.device)
-        return _put(tree, NamedSharding(self.mesh, PartitionSpec(*(None,) * axis, AXIS)))
+        sharding = NamedSharding(self.mesh, PartitionSpec(*(None,) * axis, AXIS))
+        if own:
+            return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), tree)
+        return _put(tree, sharding)
 
     def batch(self, batch: Any) -> Any:
         """Spread the rows of a batch over the devices; traceable."""
@@ -71,28 +80,43 @@ class Placement:
         """Keep a state where `put_state` placed it; traceable."""
         if self.mesh is None:
             return state
-        return jax.tree.map(jax.lax.with_sharding_constraint, state, self._shardings(state))
+        return jax.tree.map(jax.lax.with_sharding_constraint, state, self.shardings(state))
 
     def put_state(self, state: TrainState) -> TrainState:
         """Put a state on the device, or spread it over the mesh by the rule."""
         if self.mesh is None:
             return state if self.device is None else jax.device_put(state, self.device)
-        return jax.tree.map(_put, state, self._shardings(state))
+        return jax.tree.map(_put, state, self.shardings(state))
 
     def whole(self, tree: Any) -> Any:
-        """Return arrays that are whole on JAX's default device, as if there had been no mesh."""
+        """Return arrays that are whole on JAX's default device, as if there had been no mesh.
+
+        Arrays that are split over several processes are fetched by all of them together.
+        """
         if self.mesh is None:
             return tree
-        copies = jax.jit(lambda tree: tree, out_shardings=NamedSharding(self.mesh, PartitionSpec()))(tree)
+        gather = jax.jit(lambda array: array, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
 
         def one(array: jax.Array) -> jax.Array:
             if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
                 return jax.random.wrap_key_data(one(jax.random.key_data(array)), impl=jax.random.key_impl(array))
-            return jnp.asarray(np.asarray(array))
+            if not (array.is_fully_addressable or array.is_fully_replicated):
+                array = gather(array)
+            return jnp.asarray(np.asarray(array))  # through the host: an array of this process alone
 
-        return jax.tree.map(one, copies)
+        return jax.tree.map(one, tree)
 
-    def _shardings(self, state: TrainState) -> TrainState:
+    def outputs(self, count: int, *args: Any) -> Any:
+        """Return the shardings of the `count` results of a program with these arguments, None for where it likes.
+
+        A program that takes a state gives (state, …): XLA might choose another layout than the next call expects.
+        """
+        if self.mesh is None:
+            return None
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return (self.shardings(args[0]), *(whole,) * (count - 1)) if isinstance(args[0], TrainState) else whole
+
+    def shardings(self, state: TrainState) -> TrainState:
         """Return a sharding for each array: parameters by the rule, what belongs to one like it, others whole."""
         mesh = self.mesh
         assert mesh is not None
@@ -124,6 +148,8 @@ def _put(tree: Any, sharding: NamedSharding) -> Any:
         return jax.device_put(tree, sharding)
 
     def one(array: Any) -> jax.Array:
+        if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
+            return array
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             data = one(jax.random.key_data(array))
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))
@@ -156,22 +182,25 @@ def make_placement(
     mesh: Mesh | None = None,
     shard: Literal["fsdp"] | Rule | None = None,
 ) -> Placement:
-    """Return where a run's arrays live.
+    """Return where a run's arrays live: on one device, or where several processes work together, on all of theirs.
 
     Args:
-        device: one device, or the name of a platform ("cpu", "gpu", "tpu").
-        devices: data parallel over the first so many devices of all hosts.
-        mesh: a mesh with an axis "data"; its axes are of the kind Auto.
+        device: one device, or the name of a platform ("cpu", "gpu", "tpu"), of this host.
+        devices: data parallel over the first so many devices; over all of several hosts, where there are several.
+        mesh: a mesh with an axis "data"; whatever the kind of its axes, they are used as Auto.
         shard: None copies parameters to every device; "fsdp" splits them and the optimiser's state over the axis
             "data"; or a rule (path, array) → PartitionSpec or None.
 
     Raises:
-        UsageError: more than one of device, devices and mesh; too many devices; a mesh without the axis.
+        UsageError: more than one of device, devices and mesh; too many devices; a mesh without the axis, or without
+            devices of each process.
     """
     if sum(argument is not None for argument in (device, devices, mesh)) > 1:
         raise UsageError(f"device={device!r}, devices={devices!r} and mesh are given; give one of them")
     if device is not None:
         return Placement(device=_device(device))
+    if devices is None and mesh is None and jax.process_count() > 1:
+        devices = len(jax.devices())
     if devices is not None:
         mesh = _mesh_of(devices)
     if mesh is None:
@@ -180,6 +209,8 @@ def make_placement(
         return Placement()
     if AXIS not in mesh.shape:
         raise UsageError(f'mesh has the axes {list(mesh.axis_names)}; one must be named "{AXIS}"')
+    _check_processes(mesh)
+    mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
     rule = fsdp(mesh.shape[AXIS]) if shard == "fsdp" else shard
     if rule is not None and not callable(rule):
         raise UsageError(f"shard is {shard!r}; it must be 'fsdp', a function (path, array) → PartitionSpec, or None")
@@ -193,14 +224,24 @@ def _mesh_of(devices: int) -> Mesh:
             f"devices is {devices!r}; it must be from 1 to {len(available)}, the devices that JAX sees "
             "(jax_num_cpu_devices splits a CPU)"
         )
-    return jax.make_mesh((devices,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=available[:devices])
+    return jax.make_mesh((devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=available[:devices])
+
+
+def _check_processes(mesh: Mesh) -> None:
+    """Refuse a mesh that leaves a process with nothing to do: it would wait for ever."""
+    idle = set(range(jax.process_count())) - {device.process_index for device in mesh.devices.flat}
+    if idle:
+        raise UsageError(
+            f"devices or mesh has {mesh.devices.size} of {len(jax.devices())} devices, and none of process "
+            f"{min(idle)}; each of the {jax.process_count()} processes must have some"
+        )
 
 
 def _device(device: Any) -> Any:
     if isinstance(device, jax.Device):
         return device
     try:
-        return jax.devices(device)[0]
+        return jax.local_devices(backend=device)[0]
     except (RuntimeError, TypeError):
         raise UsageError(
             f"device is {device!r}; it must be a jax.Device, or 'cpu', 'gpu' or 'tpu' if there is one"

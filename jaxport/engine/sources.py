@@ -103,10 +103,11 @@ class Streamed:
     Attributes:
         epoch: (epoch, first step) → iterator of batches of NumPy arrays, all of one shape, padded.
         steps: steps in an epoch, None when the data does not say.
-        rows: rows that metrics see in an epoch, padding included; None when the data does not say.
+        rows: rows that metrics see in an epoch, padding and other processes' included; None when the data does not say.
         examples: in an epoch, where the data says.
         loader: the loader that they come from, if it is one of jaxport.data.
         first_epoch: the loader's epoch at which the run started.
+        own: whether the batches hold this process' part of the rows alone.
     """
 
     epoch: Callable[[int, int], Iterator[Batch]]
@@ -115,6 +116,7 @@ class Streamed:
     examples: int | None = None
     loader: DataLoader | None = None
     first_epoch: int = 0
+    own: bool = False
     traceable: bool = False
 
     def position(self) -> dict[str, int] | None:
@@ -237,7 +239,7 @@ def _of_arrays(
 ) -> Source:
     batches, key = _batches(_examples(name, data), size, shuffle, multiple), jax.random.key(seed)
     if _fits(data, memory):
-        return Resident(put(data), batches, key)
+        return Resident(put(data), batches, put(key))
     order = jax.jit(lambda epoch: batches.order(key, epoch))
 
     def epoch(number: int, first: int) -> Iterator[Batch]:
@@ -280,7 +282,8 @@ def _of_loader(
         examples = len(loader) * loader.batch_size if loader.drop_last else len(loader.dataset)
         examples = min(examples, len(loader.dataset))
         batches = _batches(examples, loader.batch_size, loader.shuffle, multiple)
-        return Resident(put(data), batches, jax.random.key(loader.seed % 2**32), loader, loader.epoch)
+        key = put(jax.random.key(loader.seed % 2**32))
+        return Resident(put(data), batches, key, loader, loader.epoch)
     start, own = loader.epoch, copy.copy(loader)
     own.to_device = False  # the run puts the batches where they belong
 
@@ -295,8 +298,11 @@ def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int]
     """Return a stream of a loader's batches, all padded to the size of its first."""
     steps = len(source) if hasattr(getattr(source, "source", source), "__len__") else None
     size: list[int] = []
+    own, parts = False, 1
     if isinstance(source, DataLoader):
-        size.append(-(-source.batch_size // source.process[1]))
+        size.append(source.batch_size // source.process[1])
+        own, parts = _parts_of(name, source)
+        multiple = -(-multiple // parts)
 
     def epoch(number: int, first: int) -> Iterator[Batch]:
         skip = 0 if isinstance(source, DataLoader) else first
@@ -310,8 +316,21 @@ def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int]
             size[:] = size or [rows]
             yield _pad(made, rows, max(size[0], rows), multiple)
 
-    rows = None if steps is None or not size else steps * (-(-size[0] // multiple) * multiple)
-    return Streamed(epoch, steps, rows)
+    rows = None if steps is None or not size else steps * (-(-size[0] // multiple) * multiple) * parts
+    return Streamed(epoch, steps, rows, own=own)
+
+
+def _parts_of(name: str, loader: DataLoader) -> tuple[bool, int]:
+    """Return whether a loader gives this process its own rows, and over how many processes a batch is divided.
+
+    One process alone may train on a part.
+    """
+    here = jax.process_index(), jax.process_count()
+    if here[1] == 1 or loader.process[1] == 1:
+        return False, 1
+    if loader.process != here:
+        raise UsageError(f"{name}: the loader's process is {loader.process}; this one is {here} (index, count)")
+    return True, here[1]
 
 
 def _pad(batch: Batch, rows: int, size: int, multiple: int) -> Batch:

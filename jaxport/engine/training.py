@@ -87,8 +87,14 @@ class Training:
 
     @property
     def module(self) -> Module:
-        """A copy of the model with the weights that are evaluated (the average, if one is kept), in evaluation mode."""
-        return nnx.merge(self.task.eval_graph, evaluated(self.state), self.state.rest, copy=True)
+        """A copy of the model with the weights that are evaluated (the average, if one is kept), in evaluation mode.
+
+        On one device, also of a parallel run.
+        """
+        weights = evaluated(self.state), self.state.rest
+        if self.options is not None:
+            weights = self.options.place.whole(weights)
+        return nnx.merge(self.task.eval_graph, *weights, copy=True)
 
     def get_weights(self) -> list[jax.Array]:
         """Return copies of all parameters and buffers, and of the averaged parameters if any, in a fixed order."""
@@ -125,6 +131,8 @@ class Training:
     @lr.setter
     def lr(self, value: float | Sequence[float]) -> None:
         self.state = self.state._replace(opt_state=optim.set_lr(self.state.opt_state, value))
+        if self.options is not None:
+            self.state = self.options.place.put_state(self.state)
 
 
 def _no_totals() -> Totals:
