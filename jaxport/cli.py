@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--epochs", type=_positive, metavar="N", help="passes over the data (default: the recipe's)")
     command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, order and dropout (0)")
     command.add_argument("--out", metavar="DIR", help="where to write (default: runs/NAME/TIME)")
+    command.add_argument("--checkpoint-every", type=_positive, metavar="N", help="save all in OUT/checkpoints (epochs)")
+    command.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in OUT/checkpoints")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     command = add("predict", _predict, "predict new inputs with a trained port: classes and probabilities")
@@ -203,7 +205,8 @@ def _run(options: argparse.Namespace) -> int:
     _use_compilation_cache()
     from .run import run_port
 
-    outcome = run_port(port, options.data, options.epochs, options.seed, options.out, _console())
+    keeping = options.checkpoint_every, options.resume
+    outcome = run_port(port, options.data, options.epochs, options.seed, options.out, _console(), *keeping)
     if options.json:
         _print_json(outcome.result)
     else:

@@ -56,7 +56,16 @@ class Outcome:
         return "\n".join(lines)
 
 
-def run_port(port: Port, data: str | None, epochs: int | None, seed: int, out: str | None, console: Console) -> Outcome:
+def run_port(
+    port: Port,
+    data: str | None,
+    epochs: int | None,
+    seed: int,
+    out: str | None,
+    console: Console,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+) -> Outcome:
     """Train and evaluate `port`, and write weights.safetensors, history.csv, history.png and result.json.
 
     `imdb` has vocabulary.json too.
@@ -68,16 +77,23 @@ def run_port(port: Port, data: str | None, epochs: int | None, seed: int, out: s
         seed: of the initial weights, the order of the examples and dropout.
         out: folder to write to, made if it is not there; None for runs/NAME/TIME.
         console: where the progress is drawn.
+        checkpoint_every: epochs from one checkpoint in OUT/checkpoints to the next; None for none.
+        resume: go on from the newest checkpoint there, if there is one.
 
     Raises:
         DataError: the data is not there, or damaged.
-        UsageError: the folder cannot be written; found before the training starts.
+        UsageError: the folder cannot be written, or the checkpoint is of another run; found before the training starts.
     """
+    if resume and not out:
+        raise UsageError("--resume needs --out DIR: the folder of the run that goes on")
     with console.status(f"reading {port.dataset}"):
         splits = port.load(data)
     folder = prepare_folder(Path(out) if out else Path("runs") / port.name / time.strftime("%Y%m%d-%H%M%S"))
     module = port.build(seed)
-    history = _train(port, module, splits, epochs, seed, console)
+    callbacks = []
+    if checkpoint_every or resume:
+        callbacks = [engine.Checkpoint(folder / "checkpoints", checkpoint_every or 1, resume=resume)]
+    history = _train(port, module, splits, epochs, seed, console, callbacks)
     return _write(port, folder, module, splits, history, seed)
 
 
@@ -97,7 +113,9 @@ def prepare_folder(folder: Path) -> Path:
     return folder
 
 
-def _train(port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console) -> engine.History:
+def _train(
+    port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console, callbacks: list[Any]
+) -> engine.History:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("compiling", total=None)
@@ -109,7 +127,7 @@ def _train(port: Port, module: Any, splits: Splits, epochs: int | None, seed: in
                 values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
                 bar.console.print(f"epoch {progress.epoch}  {values}", highlight=False)
 
-        return port.fit(module, splits, epochs=epochs, seed=seed, on_progress=show)
+        return port.fit(module, splits, epochs=epochs, seed=seed, callbacks=callbacks, on_progress=show)
 
 
 def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engine.History, seed: int) -> Outcome:

@@ -66,14 +66,14 @@ class Runs:
     """Runs of one task, which share their compiled programs."""
 
     def __init__(self, optimizer: Any = None, width: int = 6, norm: bool = True, **options: Any) -> None:
-        self.make, self.average = lambda: Net(0, width, norm), options.get("average") is not None
+        self.make, self.average = lambda rngs: Net(rngs, width, norm), options.get("average") is not None
         self.guard = options.get("guard", False)
         optimizer = optim.Adam(lr=0.05) if optimizer is None else optimizer
-        self.task = engine.make_task(self.make(), nn.CrossEntropyLoss(), optimizer, (Accuracy(),), **options)
+        self.task = engine.make_task(self.make(0), nn.CrossEntropyLoss(), optimizer, (Accuracy(),), **options)
         self.programs: Any = None
 
-    def begin(self) -> engine.TrainState:
-        return engine.create_state(self.make(), self.task.optimizer, average=self.average, guard=self.guard)
+    def begin(self, rngs: int = 0) -> engine.TrainState:
+        return engine.create_state(self.make(rngs), self.task.optimizer, average=self.average, guard=self.guard)
 
     def programs_of(self, *args: Any) -> Any:
         from jaxport.engine.programs import Programs
@@ -88,6 +88,7 @@ class Runs:
         epochs: int = EPOCHS,
         train_data: Any = None,
         validation: bool = True,
+        rngs: int = 0,
         **options: Any,
     ) -> dict[str, Any]:
         """Train, and return everything that must be equal."""
@@ -95,7 +96,7 @@ class Runs:
         train_data = source(way) if train_data is None else train_data
         state, history = engine.train(
             self.task,
-            self.begin(),
+            self.begin(rngs),
             train_data,
             engine.Options(epochs=epochs, **options),
             examples() if validation else None,
