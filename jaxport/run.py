@@ -64,7 +64,12 @@ def run_port(
     seed: int,
     out: str | None,
     console: Console,
+<<<<<<< HEAD
     devices: int | None = None,
+=======
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+>>>>>>> helper-e
 ) -> Outcome:
     """Train and evaluate `port`, and write weights.safetensors, history.csv, history.png and result.json.
 
@@ -77,21 +82,35 @@ def run_port(
         seed: of the initial weights, the order of the examples and dropout.
         out: folder to write to, made if it is not there; None for runs/NAME/TIME.
         console: where the progress is drawn.
+<<<<<<< HEAD
         devices: data parallel over so many; of several processes, over all of theirs, and the first one writes.
+=======
+        checkpoint_every: epochs from one checkpoint in OUT/checkpoints to the next; None for none.
+        resume: go on from the newest checkpoint there, if there is one.
+>>>>>>> helper-e
 
     Raises:
         DataError: the data is not there, or damaged.
-        UsageError: the folder cannot be written; found before the training starts.
+        UsageError: the folder cannot be written, or the checkpoint is of another run; found before the training starts.
     """
+    if resume and not out:
+        raise UsageError("--resume needs --out DIR: the folder of the run that goes on")
     with console.status(f"reading {port.dataset}"):
         splits = port.load(data)
     place = engine.make_placement(devices=devices)
     folder = Path(out) if out else Path("runs") / port.name / time.strftime("%Y%m%d-%H%M%S")
     folder = prepare_folder(folder) if writes() else folder
     module = port.build(seed)
+<<<<<<< HEAD
     history = _train(port, module, splits, epochs, seed, console, place)
     if not writes():
         return Outcome(port, folder, history, {})
+=======
+    callbacks = []
+    if checkpoint_every or resume:
+        callbacks = [engine.Checkpoint(folder / "checkpoints", checkpoint_every or 1, resume=resume)]
+    history = _train(port, module, splits, epochs, seed, console, callbacks)
+>>>>>>> helper-e
     return _write(port, folder, module, splits, history, seed)
 
 
@@ -112,7 +131,11 @@ def prepare_folder(folder: Path) -> Path:
 
 
 def _train(
+<<<<<<< HEAD
     port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console, place: engine.Placement
+=======
+    port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console, callbacks: list[Any]
+>>>>>>> helper-e
 ) -> engine.History:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
@@ -125,7 +148,11 @@ def _train(
                 values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
                 bar.console.print(f"epoch {progress.epoch}  {values}", highlight=False)
 
+<<<<<<< HEAD
         return port.fit(module, splits, epochs=epochs, seed=seed, on_progress=show, place=place)
+=======
+        return port.fit(module, splits, epochs=epochs, seed=seed, callbacks=callbacks, on_progress=show)
+>>>>>>> helper-e
 
 
 def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engine.History, seed: int) -> Outcome:

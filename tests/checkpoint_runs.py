@@ -31,9 +31,9 @@ WAYS: dict[str, dict[str, Any]] = {
 class Net(nn.Module):
     """Dropout and BatchNorm between two linear layers."""
 
-    def __init__(self, rngs: Any = 0, width: int = 6) -> None:
+    def __init__(self, rngs: Any = 0, width: int = 6, norm: bool = True) -> None:
         rngs = nn_rngs(rngs)
-        self.fc1, self.norm = nn.Linear(4, width, rngs=rngs), nn.BatchNorm1d(width)
+        self.fc1, self.norm = nn.Linear(4, width, rngs=rngs), nn.BatchNorm1d(width) if norm else nn.Identity()
         self.drop, self.fc2 = nn.Dropout(0.3, rngs=rngs), nn.Linear(width, 3, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -65,15 +65,15 @@ def source(way: str, count: int = EXAMPLES) -> Any:
 class Runs:
     """Runs of one task, which share their compiled programs."""
 
-    def __init__(self, optimizer: Any = None, width: int = 6, **options: Any) -> None:
-        self.width, self.average = width, options.get("average") is not None
+    def __init__(self, optimizer: Any = None, width: int = 6, norm: bool = True, **options: Any) -> None:
+        self.make, self.average = lambda rngs: Net(rngs, width, norm), options.get("average") is not None
         self.guard = options.get("guard", False)
         optimizer = optim.Adam(lr=0.05) if optimizer is None else optimizer
-        self.task = engine.make_task(Net(0, width), nn.CrossEntropyLoss(), optimizer, (Accuracy(),), **options)
+        self.task = engine.make_task(self.make(0), nn.CrossEntropyLoss(), optimizer, (Accuracy(),), **options)
         self.programs: Any = None
 
-    def begin(self) -> engine.TrainState:
-        return engine.create_state(Net(0, self.width), self.task.optimizer, average=self.average, guard=self.guard)
+    def begin(self, rngs: int = 0) -> engine.TrainState:
+        return engine.create_state(self.make(rngs), self.task.optimizer, average=self.average, guard=self.guard)
 
     def programs_of(self, *args: Any) -> Any:
         from jaxport.engine.programs import Programs
@@ -88,6 +88,7 @@ class Runs:
         epochs: int = EPOCHS,
         train_data: Any = None,
         validation: bool = True,
+        rngs: int = 0,
         **options: Any,
     ) -> dict[str, Any]:
         """Train, and return everything that must be equal."""
@@ -95,7 +96,7 @@ class Runs:
         train_data = source(way) if train_data is None else train_data
         state, history = engine.train(
             self.task,
-            self.begin(),
+            self.begin(rngs),
             train_data,
             engine.Options(epochs=epochs, **options),
             examples() if validation else None,
@@ -145,7 +146,7 @@ def the_callbacks(folder: Path) -> list[Callback]:
     ]
 
 
-# ------------------------------------------------------------------------------------- runs in processes that are killed
+# ------------------------------------------------------------------------------------ runs in processes that are killed
 
 
 def train_until_killed(way: str, folder: str, kind: str, moment: float, cache: str, result: str) -> None:

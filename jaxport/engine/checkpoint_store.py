@@ -59,16 +59,18 @@ class Store:
         Raises:
             UsageError: they cannot be read.
         """
-        args = self._ocp.args
         wanted = {name: self._restored_as(array) for name, array in like.items() if array is None or array.size}
         found = {name: array for name, array in like.items() if array is not None and not array.size}
-        if not wanted:
-            return found
         with self._reading(number):
-            restored = self._manager.restore(
-                number, args=args.Composite(**{_ARRAYS: args.PyTreeRestore(restore_args=wanted)})
-            )
-            return found | dict(restored[_ARRAYS])
+            # One array first: where many fail together, the libraries print a traceback of each.
+            for names in (list(wanted)[:1], list(wanted)):
+                found |= self._restore(number, {name: wanted[name] for name in names})
+        return found
+
+    def _restore(self, number: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        args = self._ocp.args
+        how = args.PyTreeRestore(dict.fromkeys(wanted, 0), restore_args=wanted, partial_restore=True)
+        return dict(self._manager.restore(number, args=args.Composite(**{_ARRAYS: how}))[_ARRAYS]) if wanted else {}
 
     def _restored_as(self, array: Any) -> Any:
         if array is None:
