@@ -70,15 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--epochs", type=_positive, metavar="N", help="passes over the data (default: the recipe's)")
     command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, order and dropout (0)")
     command.add_argument("--out", metavar="DIR", help="where to write (default: runs/NAME/TIME)")
-<<<<<<< HEAD
     command.add_argument("--devices", type=_positive, metavar="N", help="train on so many devices (1; of hosts, all)")
     command.add_argument("--hosts", metavar="HOST:PORT", help="join a run of several processes: where number 0 listens")
     command.add_argument("--host-count", type=_positive, metavar="N", help="how many processes there are")
     command.add_argument("--host-index", type=_natural, metavar="I", help="which of them this one is, from 0")
-=======
     command.add_argument("--checkpoint-every", type=_positive, metavar="N", help="save all in OUT/checkpoints (epochs)")
     command.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in OUT/checkpoints")
->>>>>>> helper-e
+    command.add_argument("--profile", metavar="DIR", help="write a profile of the training, for TensorBoard")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     command = add("predict", _predict, "predict new inputs with a trained port: classes and probabilities")
@@ -214,16 +212,12 @@ def _run(options: argparse.Namespace) -> int:
     from .engine.callbacks.processes import writes
     from .run import run_port
 
-<<<<<<< HEAD
-    choices = options.data, options.epochs, options.seed, options.out, _console(), options.devices
+    names = ("devices", "checkpoint_every", "resume", "profile")
+    choices = options.data, options.epochs, options.seed, options.out, _console()
     with distributed.joined(options.hosts, options.host_count, options.host_index):
-        outcome = run_port(port, *choices)
+        outcome = run_port(port, *choices, **{name: getattr(options, name) for name in names})
     if not writes():
         return 0
-=======
-    keeping = options.checkpoint_every, options.resume
-    outcome = run_port(port, options.data, options.epochs, options.seed, options.out, _console(), *keeping)
->>>>>>> helper-e
     if options.json:
         _print_json(outcome.result)
     else:

@@ -17,6 +17,7 @@ from . import engine, interop, viz
 from .data import Splits
 from .data.imdb import load_vocabulary
 from .engine.callbacks.processes import writes
+from .engine.debugging import debugging
 from .errors import UsageError
 from .port import Port
 from .predict_inputs import VOCABULARY
@@ -64,12 +65,11 @@ def run_port(
     seed: int,
     out: str | None,
     console: Console,
-<<<<<<< HEAD
+    *,
     devices: int | None = None,
-=======
     checkpoint_every: int | None = None,
     resume: bool = False,
->>>>>>> helper-e
+    profile: str | None = None,
 ) -> Outcome:
     """Train and evaluate `port`, and write weights.safetensors, history.csv, history.png and result.json.
 
@@ -82,12 +82,10 @@ def run_port(
         seed: of the initial weights, the order of the examples and dropout.
         out: folder to write to, made if it is not there; None for runs/NAME/TIME.
         console: where the progress is drawn.
-<<<<<<< HEAD
         devices: data parallel over so many; of several processes, over all of theirs, and the first one writes.
-=======
         checkpoint_every: epochs from one checkpoint in OUT/checkpoints to the next; None for none.
         resume: go on from the newest checkpoint there, if there is one.
->>>>>>> helper-e
+        profile: folder for a profile of the training, None for none.
 
     Raises:
         DataError: the data is not there, or damaged.
@@ -101,16 +99,14 @@ def run_port(
     folder = Path(out) if out else Path("runs") / port.name / time.strftime("%Y%m%d-%H%M%S")
     folder = prepare_folder(folder) if writes() else folder
     module = port.build(seed)
-<<<<<<< HEAD
-    history = _train(port, module, splits, epochs, seed, console, place)
-    if not writes():
-        return Outcome(port, folder, history, {})
-=======
     callbacks = []
     if checkpoint_every or resume:
         callbacks = [engine.Checkpoint(folder / "checkpoints", checkpoint_every or 1, resume=resume)]
-    history = _train(port, module, splits, epochs, seed, console, callbacks)
->>>>>>> helper-e
+    options = {"epochs": epochs, "seed": seed, "callbacks": callbacks, "place": place}
+    with debugging(profile=profile):
+        history = _train(port, module, splits, console, options)
+    if not writes():
+        return Outcome(port, folder, history, {})
     return _write(port, folder, module, splits, history, seed)
 
 
@@ -130,13 +126,7 @@ def prepare_folder(folder: Path) -> Path:
     return folder
 
 
-def _train(
-<<<<<<< HEAD
-    port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console, place: engine.Placement
-=======
-    port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console, callbacks: list[Any]
->>>>>>> helper-e
-) -> engine.History:
+def _train(port: Port, module: Any, splits: Splits, console: Console, options: dict[str, Any]) -> engine.History:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("compiling", total=None)
@@ -148,11 +138,7 @@ def _train(
                 values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
                 bar.console.print(f"epoch {progress.epoch}  {values}", highlight=False)
 
-<<<<<<< HEAD
-        return port.fit(module, splits, epochs=epochs, seed=seed, on_progress=show, place=place)
-=======
-        return port.fit(module, splits, epochs=epochs, seed=seed, callbacks=callbacks, on_progress=show)
->>>>>>> helper-e
+        return port.fit(module, splits, on_progress=show, **options)
 
 
 def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engine.History, seed: int) -> Outcome:
