@@ -124,7 +124,7 @@ def hand_side(case: Case, inputs: Inputs) -> Fit:
     def scan(state: Any, x: Any, y: Any) -> tuple[Any, Any]:
         return jax.lax.scan(step, state, (x, y))
 
-    batches = list(zip(x, y, strict=True))
+    batches = list(zip(x, y, strict=True)) if case.convolutional else []
     held: list[Any] = [create_state(module, optimizer)]
     called: list[Any] = []  # compiled in the first call of `fit`, so that its time is that of a first epoch
 

@@ -130,6 +130,8 @@ def train(
                 keep(training.state)
             for callback in callbacks:
                 callback.close()
+            # They refer to the loop, and it to the data, which would stay until the garbage collector comes by.
+            training.read_logs, training.diagnose = dict, str
     source.finish(training.epoch)
     history.steps, history.compile_seconds = training.step, history.compile_seconds + programs.compile_seconds
     history.stop_reason = training.stop_reason
