@@ -110,7 +110,7 @@ class Loop:
         assert isinstance(source, Resident)
         val = validation.source if validation else None
         assert val is None or isinstance(val, Resident)
-        per_call = max(1, min(training.epochs, _STEPS_PER_CALL // source.steps))
+        per_call = max(1, _STEPS_PER_CALL // source.steps)
         programs = self.programs
 
         fixed = source.fixed, val.fixed if val else None, per_call

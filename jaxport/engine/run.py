@@ -139,6 +139,8 @@ def train(
                 keep(training.state)
             for callback in callbacks:
                 callback.close()
+            # They refer to the loop, and it to the data, which would stay until the garbage collector comes by.
+            training.read_logs, training.diagnose = dict, str
     source.finish(training.epoch)
     history.steps, history.compile_seconds = training.step, history.compile_seconds + programs.compile_seconds
     history.stop_reason = training.stop_reason
@@ -228,7 +230,7 @@ def _is_array(x: Any) -> bool:
 
 
 def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source, int]:
-    """Return the first batch, its shapes alone unless `eager`, the source, which may have learnt, and its batch size."""
+    """Return the first batch (shapes alone unless `eager`), the source, which may have learnt, and its batch size."""
     if isinstance(source, Resident):
         take = lambda data, order: source.take(data, order, np.int32(0), np.int32(0))  # noqa: E731
         if eager:
