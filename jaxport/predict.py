@@ -114,7 +114,7 @@ def _probabilities(port: Port, outputs: np.ndarray) -> np.ndarray:
 
 
 def _best(classes: Sequence[str], shares: np.ndarray, top: int | None) -> tuple[tuple[str, float], ...]:
-    order = np.argsort(-shares, kind="stable")[:top]
+    order = map(int, np.argsort(-shares, kind="stable")[:top])
     return tuple((classes[i], float(shares[i])) for i in order)
 
 
@@ -187,6 +187,7 @@ class Forecast:
 
     def draw(self, path: Path) -> None:
         """Draw the three curves, known and predicted."""
+        from matplotlib.dates import date2num
         from matplotlib.figure import Figure
 
         from .viz.table import write_atomic
@@ -195,7 +196,7 @@ class Forecast:
         axes = figure.subplots()
         for i, name in enumerate(covid.COLUMNS):
             axes.plot(np.array(self.days, "datetime64[D]"), self.values[:, i], label=name)
-        axes.axvline(np.datetime64(self.days[self.known - 1], "D"), color="0.6", linestyle="--", label="last known day")
+        axes.axvline(date2num(self.days[self.known - 1]), color="0.6", linestyle="--", label="last known day")
         axes.set(title="new cases a day", ylabel="people")
         axes.legend(frameon=False)
         content = io.BytesIO()

@@ -30,6 +30,7 @@ FILES = {
     "two_clusters": {"history.png", "clusters.png"},
     "three_clusters": {"history.png", "clusters.png"},
     "circles": {"history.png", "rings.png"},
+    "circles_focal": {"history.png", "rings.png"},
     "mnist_logistic": {"history.png", "predictions.png"},
     "mnist_sgd": {"history.png", "predictions.png"},
     "mnist_mlp": {"history.png", "predictions.png"},

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxport import load_state_dict, ports, state_dict, summary
+from jaxport import load_state_dict, nn, ports, state_dict, summary
 from jaxport.data import covid
+from jaxport.models.circles_focal import FocalLoss
 from jaxport.ports.covid19 import forecast
 from jaxport.random import torch_rngs
 
@@ -114,7 +115,7 @@ def test_linreg_100k_finds_the_slope() -> None:
     assert abs(float(state_dict(model)["linear.weight"][0, 0]) - 0.9995) <= 0.01
 
 
-@pytest.mark.parametrize("name", ["circles", "two_clusters", "three_clusters", "cubic"])
+@pytest.mark.parametrize("name", ["circles", "circles_focal", "two_clusters", "three_clusters", "cubic"])
 def test_small_ports(name: str) -> None:
     port = ports.get(name)
     assert not port.unmet(port.fit(port.build(0), port.load()))
@@ -130,6 +131,15 @@ def test_covid19_forecasts_no_new_cases_in_the_middle_of_march(real_data: Path) 
     confirmed = forecast(model, series)[:, 0]
     # The tutorial's net reaches 0 on day 50; over 40 seeds, ours and PyTorch's do on day 49 to 51.
     assert 49 <= len(series) + int(np.argmax(confirmed == 0)) <= 51
+
+
+def test_the_focal_loss_counts_hard_examples_more() -> None:
+    focal, bce = FocalLoss(), nn.BCELoss()
+    hard, easy, target = (jnp.array([[a], [b]]) for a, b in ((0.5, 0.5), (0.9, 0.1), (1.0, 0.0)))
+    printed = [f"{float(loss(p, target)):.4f}" for p in (hard, easy) for loss in (focal, bce)]
+    assert printed == ["0.0866", "0.6931", "0.0005", "0.1054"]
+    masked = focal(jnp.concatenate([hard, easy]), jnp.tile(target, (2, 1)), where=jnp.array([1, 1, 0, 0], bool))
+    assert float(masked) == pytest.approx(float(focal(hard, target)), rel=1e-6)
 
 
 # port: (layer, output shape without the batch, parameters) as the tutorial prints them

@@ -175,4 +175,6 @@ def _optimizer_maker(port: Port, model: torch.nn.Module, kind: str) -> Callable[
     if kind == "compiled" and (name not in ZERO_STATE or port.optimizer.keywords.get("dampening")):
         raise ValueError(f"the state of {name} cannot be reset in place")
     options = dict(port.optimizer.keywords) | ({kind: True} if kind in ("foreach", "fused") else {})
-    return lambda: getattr(torch.optim, name)(parameters, *port.optimizer.args, **options)
+    reference = importlib.import_module(f"jaxport.reference.{port.name}")
+    make = getattr(reference, name, None) or getattr(torch.optim, name)
+    return lambda: make(parameters, *port.optimizer.args, **options)

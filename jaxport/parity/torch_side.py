@@ -80,11 +80,11 @@ class TorchSide:
     def __init__(self, port: Port, dtype: torch.dtype) -> None:
         reference = importlib.import_module(f"jaxport.reference.{port.name}")
         self.module: torch.nn.Module = reference.build().to(dtype)
-        name = port.loss.func.__name__
-        # A loss that PyTorch does not have stands beside the model.
+        name, kind = port.loss.func.__name__, port.optimizer.func.__name__
+        # A loss or an optimiser that PyTorch does not have stands beside the model.
         loss = getattr(reference, name, None) or getattr(torch.nn, name)
         self.loss = loss(*port.loss.args, **port.loss.keywords)
-        optimizer = getattr(torch.optim, port.optimizer.func.__name__)
+        optimizer = getattr(reference, kind, None) or getattr(torch.optim, kind)
         self.optimizer = optimizer(self.module.parameters(), *port.optimizer.args, **port.optimizer.keywords)
         self.keys = {parameter: name for name, parameter in self.module.named_parameters()}
         self.steps = 0
@@ -222,7 +222,8 @@ def _margins(module: Any, input: torch.Tensor) -> list[float]:
         columns = torch.nn.functional.unfold(input, *shape).unflatten(1, (input.shape[1], -1))
         gaps = _top_gap(columns.transpose(2, 3))
     elif isinstance(module, torch.nn.MaxPool1d):
-        gaps = _top_gap(input.unfold(2, module.kernel_size, module.stride))
+        size, stride = (int(v[0]) if isinstance(v, tuple) else int(v) for v in (module.kernel_size, module.stride))
+        gaps = _top_gap(input.unfold(2, size, stride))
     elif isinstance(module, torch.nn.AdaptiveMaxPool2d):
         gaps = _top_gap(input.flatten(2))
     else:

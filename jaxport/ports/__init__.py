@@ -10,6 +10,7 @@ from jaxport.port import Port as Port
 from . import (
     cifar2,
     circles,
+    circles_focal,
     covid19,
     cubic,
     digits,
@@ -48,6 +49,7 @@ _MODULES = (
     two_clusters,
     three_clusters,
     circles,
+    circles_focal,
     mnist_logistic,
     mnist_sgd,
     mnist_mlp,
