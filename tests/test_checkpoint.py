@@ -96,9 +96,9 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch(
 @pytest.mark.parametrize("way", ["scan", "loader"])
 def test_a_callback_that_raises_costs_nothing(runs: Runs, way: str, hook: str, tmp_path: Path) -> None:
     def make(folder: Path, failing: list[Callback]) -> list[Callback]:
-        first, *others = the_callbacks(folder)
+        stopping, scheduler, log = the_callbacks(folder)
         falling = LearningRateScheduler(lambda epoch, lr: lr * 0.9)
-        return [Checkpoint(folder, every_epochs=3), first, falling, *failing, *others]
+        return [Checkpoint(folder, every_epochs=3), scheduler, falling, *failing, stopping, log]
 
     wanted = runs.train(way, make(tmp_path / "a", []))
     with pytest.raises(RuntimeError, match="a callback that raises"):
