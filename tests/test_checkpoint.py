@@ -136,6 +136,14 @@ def test_ctrl_c_and_going_on(runs: Runs, whole: Any, way: str, tmp_path: Path) -
     assert differences(ended(whole[way]), ended(made)) == []
 
 
+def test_it_saves_after_all_others_wherever_it_stands(runs: Runs, whole: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    with pytest.raises(Killed):
+        runs.train("scan", [Checkpoint(folder, 1, 2), *the_callbacks(folder), At("on_epoch_begin", 3, kill)])
+    made = runs.train("scan", [Checkpoint(folder, 1, 2), *the_callbacks(folder)])
+    assert differences(ended(whole["scan"]), ended(made)) == []
+
+
 def test_more_epochs_than_before(runs: Runs, whole: Any, tmp_path: Path) -> None:
     folder = tmp_path / "c"
     runs.train("scan", [*the_callbacks(folder), Checkpoint(folder, None, 2)], epochs=2)
