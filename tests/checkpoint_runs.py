@@ -87,7 +87,7 @@ class Runs:
         callbacks: Sequence[Callback],
         epochs: int = EPOCHS,
         train_data: Any = None,
-        validation: bool = True,
+        validation: Any = True,
         rngs: int = 0,
         **options: Any,
     ) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Runs:
             self.begin(rngs),
             train_data,
             engine.Options(epochs=epochs, **options),
-            examples() if validation else None,
+            examples() if validation is True else validation,
             callbacks,
             programs_of=self.programs_of,
         )

@@ -96,14 +96,33 @@ def test_a_run_goes_on_from_the_middle_of_an_epoch(
 @pytest.mark.parametrize("way", ["scan", "loader"])
 def test_a_callback_that_raises_costs_nothing(runs: Runs, way: str, hook: str, tmp_path: Path) -> None:
     def make(folder: Path, failing: list[Callback]) -> list[Callback]:
-        first, *others = the_callbacks(folder)
+        stopping, scheduler, log = the_callbacks(folder)
         falling = LearningRateScheduler(lambda epoch, lr: lr * 0.9)
-        return [Checkpoint(folder, every_epochs=3), first, falling, *failing, *others]
+        return [Checkpoint(folder, every_epochs=3), scheduler, falling, *failing, stopping, log]
 
     wanted = runs.train(way, make(tmp_path / "a", []))
     with pytest.raises(RuntimeError, match="a callback that raises"):
         runs.train(way, make(tmp_path / "b", [At(hook, 2, fail)]))
     assert differences(ended(wanted), ended(runs.train(way, make(tmp_path / "b", [])))) == []
+
+
+@pytest.mark.parametrize("way", ["scan", "loader"])
+def test_a_validation_that_fails_costs_nothing(runs: Runs, way: str, tmp_path: Path) -> None:
+    class Batches:
+        def __init__(self, fails_at: int) -> None:
+            self.left = fails_at
+
+        def __iter__(self) -> Any:
+            self.left -= 1
+            if self.left == 0:
+                raise RuntimeError("no validation")
+            yield examples(8)
+
+    wanted = runs.train(way, [Checkpoint(tmp_path / "a", 3)], validation=Batches(99))
+    with pytest.raises(RuntimeError, match="no validation"):
+        runs.train(way, [Checkpoint(tmp_path / "b", 3)], validation=Batches(2))
+    assert steps_in(tmp_path / "b") == [10]
+    assert differences(wanted, runs.train(way, [Checkpoint(tmp_path / "b", 3)], validation=Batches(99))) == []
 
 
 @pytest.mark.parametrize("way", ["scan", "steps"])
@@ -115,6 +134,14 @@ def test_ctrl_c_and_going_on(runs: Runs, whole: Any, way: str, tmp_path: Path) -
     assert steps_in(folder)[-1] == part["steps"]
     made = runs.train(way, [*the_callbacks(folder), Checkpoint(folder, 1, 2)])
     assert differences(ended(whole[way]), ended(made)) == []
+
+
+def test_it_saves_after_all_others_wherever_it_stands(runs: Runs, whole: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    with pytest.raises(Killed):
+        runs.train("scan", [Checkpoint(folder, 1, 2), *the_callbacks(folder), At("on_epoch_begin", 3, kill)])
+    made = runs.train("scan", [Checkpoint(folder, 1, 2), *the_callbacks(folder)])
+    assert differences(ended(whole["scan"]), ended(made)) == []
 
 
 def test_more_epochs_than_before(runs: Runs, whole: Any, tmp_path: Path) -> None:
@@ -193,6 +220,9 @@ def test_a_loader_that_had_begun_goes_on_where_it_was(runs: Runs, streamed: bool
     fresh = loader(0)
     assert differences(ended(wanted), ended(runs.train(way, [Checkpoint(tmp_path / "b")], train_data=fresh))) == []
     assert fresh.state_dict() == begun.state_dict()
+    again = loader(0)
+    runs.train(way, [Checkpoint(tmp_path / "b")], train_data=again)  # is over at once
+    assert again.state_dict() == begun.state_dict()
 
 
 def test_batches_without_a_length(runs: Runs, tmp_path: Path) -> None:
@@ -202,11 +232,11 @@ def test_batches_without_a_length(runs: Runs, tmp_path: Path) -> None:
             return ((x[i : i + 8], y[i : i + 8]) for i in range(0, 40, 8))
 
     make = lambda name: Checkpoint(tmp_path / name, every_epochs=1, every_steps=5)  # noqa: E731
-    wanted = runs.train("loader", [make("a")], train_data=Batches(), validation=False)
+    wanted = runs.train("loader", [make("a")], train_data=Batches(), validation=None)
     assert steps_in(tmp_path / "a") == [10, 15, 20]
     with pytest.raises(Killed):
-        runs.train("loader", [make("b"), At("on_epoch_end", 2, kill)], train_data=Batches(), validation=False)
-    made = runs.train("loader", [make("b")], train_data=Batches(), validation=False)
+        runs.train("loader", [make("b"), At("on_epoch_end", 2, kill)], train_data=Batches(), validation=None)
+    made = runs.train("loader", [make("b")], train_data=Batches(), validation=None)
     assert differences(ended(wanted), ended(made)) == []
 
 
@@ -253,7 +283,7 @@ def test_the_model_goes_on(tmp_path: Path) -> None:
     ],
 )
 def test_when_it_is_saved(runs: Runs, arguments: dict[str, Any], steps: list[int], tmp_path: Path) -> None:
-    runs.train("scan", [Checkpoint(tmp_path / "c", **arguments)], validation=False)
+    runs.train("scan", [Checkpoint(tmp_path / "c", **arguments)], validation=None)
     assert steps_in(tmp_path / "c") == steps
     assert not [path for path in (tmp_path / "c").iterdir() if "tmp" in path.name]
 

@@ -57,14 +57,16 @@ def test_killed_runs_end_with_the_same_bits(
         return outcome
 
     run(0, "none", 0.0)
-    wanted, killed, number = finished("none", 0.0), 0, 1
+    wanted, killed, inside, number = finished("none", 0.0), 0, 0, 1
     for kind, moment in moments(way):
         last = killed == KILLS[way]
         if run(number, "none" if last else kind, moment):
             killed += 1
+            inside += any("tmp" in path.name for path in (tmp_path / f"run{number}").glob("*"))
         else:
             assert differences(wanted, finished(kind, moment)) == [], (kind, moment, number)
             number += 1
             if last:
                 break
+    print(f"{killed} kills, {inside} of them while a checkpoint was written; {number - 1} runs compared")
     assert number > 1

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import jax
+
 from jaxport.errors import UsageError
 
 from .callbacks.arguments import make_folder, path_of, whole_or_none
@@ -109,8 +111,11 @@ class Checkpoint(Callback):
     def rescue(self, training: Training, callbacks: Sequence[Callback]) -> None:
         """Save where the run stands, because an exception ends it.
 
-        Not after a KeyboardInterrupt, which may come in the middle of a step's bookkeeping.
+        Not after a KeyboardInterrupt, which may come in the middle of a step's bookkeeping, and not in one of several
+        processes: writing waits for the others, which may be gone.
         """
+        if jax.process_count() > 1:
+            self._store = None  # nor may `close` wait for them
         if isinstance(sys.exception(), KeyboardInterrupt) or self._store is None:
             return
         try:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxport.errors import UsageError
@@ -31,7 +29,7 @@ class Store:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=asynchronous
         )
-        self.folder, self.asynchronous, self._ocp = folder, asynchronous, ocp
+        self.folder, self._ocp = folder, ocp
         with self._writing():
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
@@ -80,13 +78,14 @@ class Store:
     def write(self, number: int, values: Any, arrays: Mapping[str, Any]) -> None:
         """Write a checkpoint; arrays without a number in them are left out, as Orbax refuses them.
 
+        The caller may go on at once: from other devices the arrays are copied before this returns, and on a CPU, where
+        the very memory is read, JAX does not let the next step take it over.
+
         Raises:
             UsageError: this one, or one before it, could not be written.
         """
         args = self._ocp.args
         filled = {name: array for name, array in arrays.items() if array.size}
-        if self.asynchronous:
-            filled = _detached(filled)
         items = {_VALUES: args.JsonSave(values), _ARRAYS: args.PyTreeSave(filled)}
         with self._writing():
             if number not in self._manager.all_steps():
@@ -126,20 +125,6 @@ class Store:
                 f"Checkpoint: folder={str(self.folder)!r} cannot be written: {_reason(error)}; make room or give a "
                 "folder that can"
             ) from error
-
-
-def _detached(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return arrays that the next step does not write over while they are read.
-
-    On a CPU the host reads the very memory that the next step takes over; from other devices a copy is made before the
-    writing begins.
-    """
-    cpu = {n: a for n, a in arrays.items() if isinstance(a, jax.Array) and _on_cpu(a)}
-    return arrays | jax.tree.map(jnp.copy, cpu)
-
-
-def _on_cpu(array: jax.Array) -> bool:
-    return next(iter(array.sharding.device_set)).platform == "cpu"
 
 
 def _reason(error: Exception) -> str:
