@@ -19,6 +19,8 @@ from jaxport.engine import fsdp, make_placement
 from jaxport.errors import UsageError
 
 RTOL = 1e-12
+# What is compiled stays the same up to LLVM, which is told not to polish it.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 PARTS = ("history", "measured", "predicted", "weights", "saved", "averaged")
 
 
@@ -27,7 +29,7 @@ def found() -> dict[str, Any]:
     """Return what the program that has four devices prints; it is run once."""
     program = Path(__file__).with_name("parallel_training.py")
     cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""}
-    environment = {**os.environ, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = {**os.environ, **cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "XLA_FLAGS": QUICK}
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=900, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
@@ -66,6 +68,8 @@ def test_batches_are_spread(found: dict[str, Any]) -> None:
         assert re.search(rf"f64\[2,{HIDDEN}\]", program), name
         assert not re.search(rf"f64\[8,{HIDDEN}\]", program), name
         assert "all-reduce" in program, name
+    program = found["dense fsdp"]["program"]
+    assert re.search(rf"f64\[{HIDDEN},6\]\S* all-gather", program)  # the weights, and not the examples
     program = found["conv scan"]["program"]
     assert re.search(r"f64\[2,8,6,5\]|f64\[2,6,5,8\]", program)
     assert not re.search(r"f64\[8,8,6,5\]|f64\[8,6,5,8\]", program)

@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 from jaxport.errors import HostError, UsageError
 
 # Seconds: to find each other, without a sign of life, and to leave together.
-_START, _HEARTBEAT, _LEAVE = 120, 30, 10
+_START, _HEARTBEAT, _LEAVE = 120, 30, 300
 # What JAX, gloo and NCCL say when a process is gone; they have no exception of their own for it.
 _SIGNS = (
     "gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe", "socket closed", "heartbeat",
