@@ -299,7 +299,9 @@ def main(names: list[str]) -> None:
     found = {}
     for name in names or CASES:
         found[name] = compare(CASES[name])
-        print(name, {k: v for k, v in found[name].items() if k not in ("shards", "program")}, file=sys.stderr, flush=True)
+        print(
+            name, {k: v for k, v in found[name].items() if k not in ("shards", "program")}, file=sys.stderr, flush=True
+        )
     print(json.dumps(found))
 
 

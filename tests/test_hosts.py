@@ -81,7 +81,9 @@ def test_two_processes_give_what_one_gives() -> None:
     assert first["found"] == second["found"]
     for case, wanted in alone["found"].items():
         found = first["found"][case]
-        assert {part: apart(found[part], wanted[part]) for part in wanted if apart(found[part], wanted[part]) > RTOL} == {}
+        assert {
+            part: apart(found[part], wanted[part]) for part in wanted if apart(found[part], wanted[part]) > RTOL
+        } == {}
 
 
 @pytest.mark.parametrize("index", [0, 1])

@@ -1,4 +1,4 @@
-"""Several processes, on one host or several, that train one model: how they find each other, and what if one is gone."""
+"""Several processes that train one model, on one host or several: how they meet, and what happens if one is gone."""
 
 from __future__ import annotations
 
@@ -159,7 +159,9 @@ def _asked(coordinator: str | None, count: int | None, index: int | None) -> Hos
         return None
     if missing:
         raise UsageError(f"{' and '.join(missing)} must be given too: coordinator, count and index go together")
-    assert coordinator is not None and count is not None and index is not None
+    assert coordinator is not None
+    assert count is not None
+    assert index is not None
     if not re.fullmatch(r"\S+:[0-9]+", coordinator):
         raise UsageError(f"coordinator is {coordinator!r}; it must be HOST:PORT, such as 10.0.0.1:1234")
     if not 0 <= index < count:

@@ -225,7 +225,7 @@ def _is_array(x: Any) -> bool:
 
 
 def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source, int]:
-    """Return the first batch, its shapes alone unless `eager`, the source, which may have learnt, and its batch size."""
+    """Return the first batch, its shapes alone unless `eager`; the source, which may have learnt; its batch size."""
     if isinstance(source, Resident):
         take = lambda data, order: source.take(data, order, np.int32(0), np.int32(0))  # noqa: E731
         if eager:

@@ -93,7 +93,8 @@ class Placement:
 
     def _gathered(self, params: Any) -> Any:
         mesh, rule = self.mesh, self.rule
-        assert mesh is not None and rule is not None
+        assert mesh is not None
+        assert rule is not None
 
         def one(path: Any, leaf: Any) -> Any:
             spec = rule(".".join(_keys(path)), leaf) or PartitionSpec()
