@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--hosts", metavar="HOST:PORT", help="join a run of several processes: where number 0 listens")
     command.add_argument("--host-count", type=_positive, metavar="N", help="how many processes there are")
     command.add_argument("--host-index", type=_natural, metavar="I", help="which of them this one is, from 0")
+    command.add_argument("--checkpoint-every", type=_positive, metavar="N", help="save all in OUT/checkpoints (epochs)")
+    command.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in OUT/checkpoints")
+    command.add_argument("--profile", metavar="DIR", help="write a profile of the training, for TensorBoard")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     command = add("predict", _predict, "predict new inputs with a trained port: classes and probabilities")
@@ -209,9 +212,10 @@ def _run(options: argparse.Namespace) -> int:
     from .engine.callbacks.processes import writes
     from .run import run_port
 
-    choices = options.data, options.epochs, options.seed, options.out, _console(), options.devices
+    names = ("devices", "checkpoint_every", "resume", "profile")
+    choices = options.data, options.epochs, options.seed, options.out, _console()
     with distributed.joined(options.hosts, options.host_count, options.host_index):
-        outcome = run_port(port, *choices)
+        outcome = run_port(port, *choices, **{name: getattr(options, name) for name in names})
     if not writes():
         return 0
     if options.json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -100,6 +100,7 @@ class Port:
         epochs: int | None = None,
         seed: int = 0,
         dispatch: engine.Dispatch | None = None,
+        callbacks: Sequence[engine.Callback] = (),
         on_progress: Callable[[engine.Progress], None] | None = None,
         place: engine.Placement | None = None,
     ) -> engine.History:
@@ -117,6 +118,7 @@ class Port:
             shuffle=self.shuffle,
             seed=seed,
             dispatch=dispatch,
+            callbacks=callbacks,
             on_progress=on_progress,
             place=place,
         )

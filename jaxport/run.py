@@ -17,6 +17,7 @@ from . import engine, interop, viz
 from .data import Splits
 from .data.imdb import load_vocabulary
 from .engine.callbacks.processes import writes
+from .engine.debugging import debugging
 from .errors import UsageError
 from .port import Port
 from .predict_inputs import VOCABULARY
@@ -64,7 +65,11 @@ def run_port(
     seed: int,
     out: str | None,
     console: Console,
+    *,
     devices: int | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    profile: str | None = None,
 ) -> Outcome:
     """Train and evaluate `port`, and write weights.safetensors, history.csv, history.png and result.json.
 
@@ -78,18 +83,28 @@ def run_port(
         out: folder to write to, made if it is not there; None for runs/NAME/TIME.
         console: where the progress is drawn.
         devices: data parallel over so many; of several processes, over all of theirs, and the first one writes.
+        checkpoint_every: epochs from one checkpoint in OUT/checkpoints to the next; None for none.
+        resume: go on from the newest checkpoint there, if there is one.
+        profile: folder for a profile of the training, None for none.
 
     Raises:
         DataError: the data is not there, or damaged.
-        UsageError: the folder cannot be written; found before the training starts.
+        UsageError: the folder cannot be written, or the checkpoint is of another run; found before the training starts.
     """
+    if resume and not out:
+        raise UsageError("--resume needs --out DIR: the folder of the run that goes on")
     with console.status(f"reading {port.dataset}"):
         splits = port.load(data)
     place = engine.make_placement(devices=devices)
     folder = Path(out) if out else Path("runs") / port.name / time.strftime("%Y%m%d-%H%M%S")
     folder = prepare_folder(folder) if writes() else folder
     module = port.build(seed)
-    history = _train(port, module, splits, epochs, seed, console, place)
+    callbacks = []
+    if checkpoint_every or resume:
+        callbacks = [engine.Checkpoint(folder / "checkpoints", checkpoint_every or 1, resume=resume)]
+    options = {"epochs": epochs, "seed": seed, "callbacks": callbacks, "place": place}
+    with debugging(profile=profile):
+        history = _train(port, module, splits, console, options)
     if not writes():
         return Outcome(port, folder, history, {})
     return _write(port, folder, module, splits, history, seed)
@@ -111,9 +126,7 @@ def prepare_folder(folder: Path) -> Path:
     return folder
 
 
-def _train(
-    port: Port, module: Any, splits: Splits, epochs: int | None, seed: int, console: Console, place: engine.Placement
-) -> engine.History:
+def _train(port: Port, module: Any, splits: Splits, console: Console, options: dict[str, Any]) -> engine.History:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("compiling", total=None)
@@ -125,7 +138,7 @@ def _train(
                 values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
                 bar.console.print(f"epoch {progress.epoch}  {values}", highlight=False)
 
-        return port.fit(module, splits, epochs=epochs, seed=seed, on_progress=show, place=place)
+        return port.fit(module, splits, on_progress=show, **options)
 
 
 def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engine.History, seed: int) -> Outcome:

@@ -24,6 +24,7 @@ ONE_OF_EACH = (
     "optim",
     "schedul",
     "swa",
+    "model_torch",
     "scaler",
 )
 

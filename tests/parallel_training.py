@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import PartitionSpec as P
@@ -54,7 +53,7 @@ def binary() -> nn.Module:
 
 
 def convolutional() -> nn.Module:
-    """Return a network whose every gradient is not zero: a bias in front of BatchNorm has one that is rounding alone."""
+    """Return a network without a bias in front of BatchNorm, whose gradient is nothing but rounding."""
     rngs = nnx.Rngs(0)
     return nn.Sequential(
         nn.Conv2d(4, 8, 3, padding=1, bias=False, rngs=rngs),

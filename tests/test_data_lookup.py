@@ -19,6 +19,8 @@ WRITERS = {
     "imdb": write_imdb,
     "covid": write_covid,
 }
+DRAWN = ("fifteen", "plane", "line", "cubic", "circles", "rare_circles", "two_clusters", "three_clusters")
+EMBEDDED = ("digits", "points", *DRAWN)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +30,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 
 def test_every_data_set_is_described():
-    assert set(data.DATASETS) == {"digits", "points", "cifar2", "cifar10", *WRITERS}
+    assert set(data.DATASETS) == {"cifar2", "cifar10", *EMBEDDED, *WRITERS}
     for name, dataset in data.DATASETS.items():
         assert dataset.name == name
         assert dataset.description
@@ -37,7 +39,7 @@ def test_every_data_set_is_described():
         assert dataset.synthetic(3, np.random.default_rng(0)).origin == "synthetic"
 
 
-@pytest.mark.parametrize("name", ["digits", "points"])
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_embedded_sets_need_no_folder(tmp_path: Path, name: str):
     assert data.find(name) is data.find(name, tmp_path) is None
     assert data.load(name).origin == "embedded"

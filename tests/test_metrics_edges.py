@@ -23,6 +23,7 @@ from jaxport.metrics import (
     TopKAccuracy,
 )
 from jaxport.metrics import auc as auc_module
+from jaxport.metrics import r2 as r2_module
 from jaxport.metrics.dice import _number
 
 pytestmark = pytest.mark.usefixtures("strict_jax")
@@ -185,9 +186,9 @@ def test_auc_of_many_scores_is_exact_in_float32():
 
 @pytest.mark.parametrize("n", [1, 3, 1000])
 def test_the_sum_of_large_integers(n):
-    values = np.random.default_rng(n).integers(2**30, 2**31, n).astype(np.int32)
-    found = auc_module._exact_sum(jnp.asarray(values), jnp.dtype(np.float32))
-    np.testing.assert_allclose(found, values.astype(np.int64).sum(), rtol=1.2e-7)
+    for values in (np.random.default_rng(n).integers(2**30, 2**31, n), np.full(n, 2**31 - 1)):
+        found = auc_module._exact_sum(jnp.asarray(values, jnp.int32), jnp.dtype(np.float32))
+        np.testing.assert_allclose(found, values.sum(), rtol=1.2e-7)
 
 
 def test_auc_wants_room():
@@ -205,9 +206,9 @@ def test_auc_wants_room():
 
 
 @pytest.mark.parametrize(("off", "wanted"), [(0.0, 1.0), (0.5, 0.0)])
-@pytest.mark.parametrize("constant", [0.1, 1e4 / 3, 5.0])
+@pytest.mark.parametrize("constant", [0.1, 0.7, 1e4 / 3, 5.0])
 def test_r2_of_constant_targets(constant, off, wanted):
-    metric, target = R2Score(), np.full(7, constant, np.float32)
+    metric, target = R2Score(), np.full(17, constant, np.float32)
     state = metric.init()
     for part in (target[:1], target[1:4], target[4:]):
         state = metric.update(state, part + np.float32(off), part)
@@ -239,6 +240,12 @@ def test_r2_far_from_zero_in_float32(mean, first, rtol):
     np.testing.assert_allclose(1 - float(metric.compute(state)), wanted, rtol=max(rtol, 1e-7 / wanted))
 
 
+def test_sums_of_squares_lose_nothing():
+    values = 1 + np.random.default_rng(0).random((100_000, 1), np.float32)
+    pair, _ = jax.lax.scan(lambda pair, more: (r2_module._added(pair, more), None), jnp.zeros((2, 1)), values)
+    np.testing.assert_allclose(pair.sum(), values.astype(float).sum(), rtol=1.2e-7)
+
+
 def test_r2_is_the_mean_over_outputs():
     rng = np.random.default_rng(4)
     p, t = rng.standard_normal((2, 9, 3)).astype(np.float32)
@@ -268,8 +275,8 @@ def test_perplexity_of_even_chances_is_the_number_of_classes(dtype):
 
 
 def test_perplexity_leaves_out_only_what_it_is_told_to():
-    logits, target = np.float32([[5, 0], [0, 5], [np.nan, 0]]), np.array([0, -1, 99])
-    where = np.array([True, True, False])  # the last row may hold anything
+    logits, target = np.float32([[5, 0], [np.nan, 5], [np.nan, 0]]), np.array([0, -1, 99])
+    where = np.array([True, True, False])  # the last row may hold anything, and the logits of what is left out
     assert value(Perplexity(ignore_index=-1), logits, target, where) == pytest.approx(1 + np.exp(-5.0), rel=1e-6)
     with pytest.raises(IndexError, match="-1"):
         value(Perplexity(), logits, target, where)

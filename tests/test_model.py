@@ -157,7 +157,7 @@ class Record(Callback):
         self.seen: list[np.ndarray] = []
 
     def on_steps_end(self, training: Any) -> None:
-        self.seen.append(np.concatenate([np.asarray(w).ravel() for w in training.get_weights()]))
+        self.seen.append(np.concatenate([np.asarray(w).ravel() for w in jax.tree.leaves(training.state.params)]))
 
 
 def test_the_average_is_that_of_all_steps_and_is_what_is_evaluated() -> None:

@@ -88,14 +88,6 @@ DATASETS: dict[str, Dataset] = {
     for dataset in (
         Dataset("digits", "1,797 handwritten digits, embedded", (), True, digits.load, digits.synthetic),
         Dataset("points", "the five points of a line, embedded", (), True, points.load, points.synthetic),
-        Dataset("fifteen", "the fifteen points of a line, embedded", (), True, fifteen.load, fifteen.synthetic),
-        _generated("plane", "400 points about a plane, embedded", generated.PLANE),
-        _generated("line", "100,000 points about a line, embedded", generated.LINE),
-        _generated("cubic", "10,000 points about a cubic curve, embedded", generated.CUBIC),
-        _generated("circles", "4,000 points on two rings, embedded", generated.CIRCLES),
-        _generated("rare_circles", "6,200 points on two rings, 200 on the inner one, embedded", generated.RARE_CIRCLES),
-        _generated("two_clusters", "1,000 points in two clusters, embedded", generated.TWO_CLUSTERS),
-        _generated("three_clusters", "1,500 points in three clusters, embedded", generated.THREE_CLUSTERS),
         Dataset("mnist", "70,000 handwritten digits", mnist.FILES, False, mnist.load, mnist.synthetic),
         Dataset(
             "fashion_mnist",
@@ -110,6 +102,14 @@ DATASETS: dict[str, Dataset] = {
         Dataset("titanic", "891 passengers of the Titanic", titanic.FILES, False, titanic.load, titanic.synthetic),
         Dataset("imdb", "25,000 film reviews", imdb.EITHER, False, imdb.load, imdb.synthetic),
         Dataset("covid", "47 days of COVID-19 in China", covid.FILES, False, covid.load, covid.synthetic),
+        Dataset("fifteen", "the fifteen points of a line, embedded", (), True, fifteen.load, fifteen.synthetic),
+        _generated("plane", "400 points about a plane, embedded", generated.PLANE),
+        _generated("line", "100,000 points about a line, embedded", generated.LINE),
+        _generated("cubic", "10,000 points about a cubic curve, embedded", generated.CUBIC),
+        _generated("circles", "4,000 points on two rings, embedded", generated.CIRCLES),
+        _generated("rare_circles", "6,200 points on two rings, 200 on the inner one, embedded", generated.RARE_CIRCLES),
+        _generated("two_clusters", "1,000 points in two clusters, embedded", generated.TWO_CLUSTERS),
+        _generated("three_clusters", "1,500 points in three clusters, embedded", generated.THREE_CLUSTERS),
     )
 }
 

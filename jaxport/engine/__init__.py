@@ -2,6 +2,7 @@
 
 from .batches import Batches as Batches
 from .callbacks import Callback as Callback
+from .checkpoint import Checkpoint as Checkpoint
 from .dispatch import Dispatch as Dispatch
 from .dispatch import Plan as Plan
 from .dispatch import choose_dispatch as choose_dispatch

@@ -18,7 +18,7 @@ def flatten(tree: Any) -> dict[str, Any]:
     """Return name → array; random keys as the numbers that they are made of."""
     flat: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        flat[_name(path)] = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        flat[_name(path)] = jax.random.key_data(leaf) if is_key(leaf) else leaf
     return flat
 
 
@@ -32,7 +32,7 @@ def unflatten(like: Any, flat: Mapping[str, Any], owner: str) -> Any:
 
     def one(path: Any, leaf: Any) -> Any:
         value = flat[_name(path)]
-        if _is_key(leaf):
+        if is_key(leaf):
             return jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
         return jax.device_put(value, leaf.sharding) if isinstance(value, np.ndarray) else value
 
@@ -70,7 +70,8 @@ def _shown(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _is_key(leaf: Any) -> bool:
+def is_key(leaf: Any) -> bool:
+    """Return whether a leaf is an array of random keys."""
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

@@ -187,6 +187,8 @@ def check_values(name: str, task: Task, prediction: Any, batch: Batch) -> None:
 
 
 def _nan_rows(array: Any) -> tuple[int, int] | None:
+    if isinstance(array, jax.Array) and array.is_fully_replicated and array.devices().pop().platform == "cpu":
+        array = np.asarray(array)  # the same memory; on the device each operation would be compiled first
     if isinstance(array, jax.Array):
         rows = np.asarray(jnp.isnan(array).reshape(len(array), -1).any(1))
     elif not np.isnan(np.sum(array, dtype=np.float64 if array.dtype == np.float64 else np.float32)):

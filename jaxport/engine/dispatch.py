@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxport.errors import UsageError
 from jaxport.memory import keep_large_buffers
@@ -91,9 +92,17 @@ def compiler_options(backend: str, convolutional: bool) -> dict[str, str | bool]
 
 
 def has_convolution(jaxpr: Any) -> bool:
-    """Return whether a traced program holds a convolution, JAX's or ours."""
-    text = str(jaxpr)
-    return "conv_general_dilated[" in text or PRIMITIVE_PREFIX in text
+    """Return whether a traced program holds a convolution, JAX's or ours, at any depth."""
+    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
+    names = (equation.primitive.name for equation in jaxpr.eqns)
+    if any(name == "conv_general_dilated" or name.startswith(PRIMITIVE_PREFIX) for name in names):
+        return True
+    inner = jax.tree.leaves([equation.params for equation in jaxpr.eqns], is_leaf=_is_program)
+    return any(has_convolution(part) for part in inner if _is_program(part))
+
+
+def _is_program(part: Any) -> bool:
+    return isinstance(part, (Jaxpr, ClosedJaxpr))
 
 
 def compile_function(

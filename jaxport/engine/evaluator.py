@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .programs import Programs, evaluated
+from .programs import Programs
 from .sources import Resident, Source, Streamed
-from .state import Batch, Totals
+from .state import Batch, Totals, evaluated
 
 
 class Evaluator:

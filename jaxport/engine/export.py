@@ -12,8 +12,7 @@ import numpy as np
 from jaxport.errors import UsageError
 from jaxport.viz.table import write_atomic
 
-from .programs import evaluated
-from .state import Batch, TrainState
+from .state import Batch, TrainState, evaluated
 from .step import Task, apply_module
 
 _MAGIC = b"jaxport.export.1\n"

@@ -69,6 +69,7 @@ class Loop:
         self.known_loss: float | None = None
         self.places: list[tuple[int, int]] = []  # (epoch, step at which it began) of what was run last
         self._queue: deque[jax.Array] = deque()
+        self._unbegun: Sequence[Callback] | None = None
         training.read_logs = self._logs
 
     # ----------------------------------------------------------------------------------------------------- the epochs
@@ -76,7 +77,11 @@ class Loop:
     def run(self, stop: StopRequest) -> None:
         """Run all epochs that are left."""
         training = self.training
+        owed, training.owed = training.owed, None
         self._tell("on_train_begin")
+        if owed is not None and owed[0] == "on_epoch_end":
+            self._tell_epoch_end(owed[1])
+        self._unbegun = owed[1] if owed is not None and owed[0] == "on_epoch_begin" else None
         while training.epoch < training.epochs and not training.stop_reason and not training.history.interrupted:
             if self._together():
                 self._epochs(stop)
@@ -105,7 +110,7 @@ class Loop:
         assert isinstance(source, Resident)
         val = validation.source if validation else None
         assert val is None or isinstance(val, Resident)
-        per_call = max(1, min(training.epochs, _STEPS_PER_CALL // source.steps))
+        per_call = max(1, _STEPS_PER_CALL // source.steps)
         programs = self.programs
 
         fixed = source.fixed, val.fixed if val else None, per_call
@@ -118,7 +123,7 @@ class Loop:
             first, count = training.epoch, min(per_call, training.epochs - training.epoch)
             for number in range(first, first + count):
                 training.epoch = number
-                self._tell("on_epoch_begin")
+                self._begin_epoch()
             arguments = (source.data, val.data if val else None, source.key, np.int32(first), np.int32(count))
             called = programs.call("epochs", call, training.state, *arguments, donate=(0,), fixed=fixed)
             training.state, rows = called
@@ -152,7 +157,7 @@ class Loop:
         self.places[:] = [(training.epoch, training.step - training.step_in_epoch)]
         if training.step_in_epoch == 0 or training.totals is None:
             training.totals = None
-            self._tell("on_epoch_begin")
+            self._begin_epoch()
         row = {name: float(value) for name, value in lr_of(training.state.opt_state).items()}
         if training.step_in_epoch:
             row = training.epoch_row or row
@@ -187,13 +192,30 @@ class Loop:
         """Add an epoch to the history and tell everybody; ``training.epoch`` epochs are done."""
         training = self.training
         training.history.append({"epoch": [training.epoch], **{name: [value] for name, value in row.items()}})
-        logs = {"epoch": training.epoch, **row}
-        for callback in self.callbacks:
-            callback.on_epoch_end(training, dict(logs))
+        training.epoch_row = row
+        self._tell_epoch_end(self.callbacks)
         if tell and self.on_progress is not None:
             steps = training.steps_per_epoch or 0
             told = Progress(training.epoch, training.epoch * steps, training.epochs * steps, row["loss"], row)
             self.on_progress(told)
+
+    def _begin_epoch(self) -> None:
+        """Call `on_epoch_begin`; after an exception in it, only of those that it was not called of."""
+        left, self._unbegun = self._unbegun, None
+        left = list(self.callbacks if left is None else left)
+        for index, callback in enumerate(left):
+            self.training.owed = "on_epoch_begin", left[index:]
+            callback.on_epoch_begin(self.training)
+        self.training.owed = None
+
+    def _tell_epoch_end(self, left: Sequence[Callback]) -> None:
+        """Call `on_epoch_end` with the row of the epoch that is done."""
+        training = self.training
+        logs = {"epoch": training.epoch, **training.epoch_row}
+        for index, callback in enumerate(left):
+            training.owed = "on_epoch_end", list(left[index:])
+            callback.on_epoch_end(training, dict(logs))
+        training.owed = None
 
     # ------------------------------------------------------------------------------------------------------ the steps
 
@@ -240,6 +262,8 @@ class Loop:
     def _streamed_calls(self, source: Streamed) -> Iterator[tuple[Any, bool]]:
         """The same for batches that come from the host."""
         training, programs = self.training, self.programs
+        if source.steps is not None and training.step_in_epoch >= source.steps:
+            return  # resumed behind the last one
         batches = source.epoch(training.epoch, training.step_in_epoch)
         upcoming = next(batches, None)
         while upcoming is not None:

@@ -32,7 +32,7 @@ from .precision import Precision
 from .programs import Programs
 from .run import Options, measure, no_loss, predictions, train
 from .sharding import Placement, Rule, make_placement
-from .state import Batch, TrainState, create_state, split
+from .state import Batch, TrainState, copies, create_state, split
 from .step import AvgFn, Logs, Loss, Task, _identity, make_task
 from .step import measure as measure_batch
 from .step import take_step as take_step_on_batch
@@ -163,7 +163,7 @@ class Model:
         old = self._state
         if old is None or jax.tree.structure(old.params) != jax.tree.structure(fresh.params):
             return task, fresh
-        kept = jax.tree.map(jnp.copy, (old.opt_state, old.step, old.average))
+        kept = copies((old.opt_state, old.step, old.average))
         return task, fresh._replace(opt_state=kept[0], step=kept[1], average=kept[2])
 
     def _measured(self) -> tuple[Task, TrainState]:

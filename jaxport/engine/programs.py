@@ -17,7 +17,7 @@ from .checks import Facts
 from .dispatch import compile_function
 from .sharding import Placement
 from .sources import Resident
-from .state import Batch, Totals, TrainState, empty_totals, read_totals
+from .state import Batch, Totals, TrainState, empty_totals, evaluated, read_totals
 from .step import Task, eval_step, train_step
 
 
@@ -125,24 +125,28 @@ class Programs:
         """Run `count` whole epochs with their validation, and return the state and the rows; traceable."""
         task, source = self.task, source.with_key(key)
 
+        def row_of(lr: dict[str, jax.Array], totals: Totals, val_totals: Totals | None) -> dict[str, jax.Array]:
+            row = lr | read_totals(totals, task.metrics, task.summed)
+            return row if val_totals is None else row | read_totals(val_totals, task.metrics, task.summed, "val_")
+
+        def empty() -> tuple[Totals, Totals | None]:
+            val_totals = validation and empty_totals(task.metrics, validation.rows, self.eval_extra)
+            return empty_totals(task.metrics, source.rows, self.extra), val_totals
+
         def one_epoch(state: TrainState, epoch: Any) -> tuple[TrainState, Any]:
-            row = lr_of(state.opt_state)
-            order = source.order(epoch)
+            lr, order, (totals, val_totals) = lr_of(state.opt_state), source.order(epoch), empty()
 
             def body(carry: Any, i: Any) -> Any:
                 return self.one(source, carry[0], carry[1], data, order, epoch, i)[:2], None
 
-            totals = empty_totals(task.metrics, source.rows, self.extra)
             (state, totals), _ = lax.scan(body, (state, totals), jnp.arange(source.steps, dtype=jnp.int32))
-            row |= read_totals(totals, task.metrics, task.summed)
-            if validation is not None:
-                totals = empty_totals(task.metrics, validation.rows, self.eval_extra)
+            if validation is not None and val_totals is not None:
                 order, params = validation.order(jnp.int32(0)), evaluated(state)
-                totals = self.measure(validation, totals, params, state.rest, val, order)
-                row |= read_totals(totals, task.metrics, task.summed, "val_")
-            return state, row
+                val_totals = self.measure(validation, val_totals, params, state.rest, val, order)
+            return state, row_of(lr, totals, val_totals)
 
-        shapes = jax.eval_shape(one_epoch, state, first)[1]
+        # The shapes of a row without a trace of the steps, which is slow.
+        shapes = jax.eval_shape(lambda state: row_of(lr_of(state.opt_state), *empty()), state)
         rows = jax.tree.map(lambda leaf: jnp.zeros((per_call,), leaf.dtype), shapes)
 
         def body(i: Any, carry: Any) -> Any:
@@ -176,11 +180,6 @@ class Programs:
 
 # Programs whose batches come from outside, and may therefore change their shape.
 _CHANGING = ("batch", "chunk", "validation batch", "predict")
-
-
-def evaluated(state: TrainState) -> Any:
-    """Return the parameters that are evaluated: the average where one is kept, once there is one."""
-    return state.params if state.average is None else state.average.params
 
 
 def lr_of(opt_state: optax.OptState) -> dict[str, jax.Array]:

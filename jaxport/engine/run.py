@@ -20,14 +20,14 @@ from .checks import Facts, check_values, examine
 from .diagnose import first_bad
 from .dispatch import Dispatch, Plan, make_plan
 from .distributed import failing_together
-from .evaluator import Evaluator
+from .evaluator import Evaluator, rows_of
 from .history import History
 from .interrupt import StopRequest, stop_on_interrupt
 from .loop import Loop, OnProgress
-from .programs import Programs, evaluated
+from .programs import Programs
 from .sharding import Placement, tell_padding
 from .sources import Resident, Source, Streamed, as_source
-from .state import Batch, TrainState
+from .state import Batch, TrainState, evaluated
 from .step import Task, apply_module
 from .training import Training
 
@@ -111,6 +111,9 @@ def train(
     training = Training(task, place.put_state(state), history, options.epochs, source.steps, options.verbose)
     training.source, training.options, training.plan = source, options, plan
     training.input_spec = first.x
+    training.empty_totals = lambda: programs.empty(training.source.rows or rows_of(training.source, first))
+    # What keeps checkpoints comes last, when all others have seen an epoch.
+    training.callbacks = callbacks = sorted(callbacks, key=lambda callback: hasattr(callback, "restore"))
     _restore(training, callbacks)
     source = training.source.at(training.loader_position)
     training.source = source
@@ -136,6 +139,8 @@ def train(
                 keep(training.state)
             for callback in callbacks:
                 callback.close()
+            # They refer to the loop, and it to the data, which would stay until the garbage collector comes by.
+            training.read_logs, training.diagnose = dict, str
     source.finish(training.epoch)
     history.steps, history.compile_seconds = training.step, history.compile_seconds + programs.compile_seconds
     history.stop_reason = training.stop_reason
@@ -225,7 +230,7 @@ def _is_array(x: Any) -> bool:
 
 
 def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source, int]:
-    """Return the first batch, its shapes alone unless `eager`; the source, which may have learnt; its batch size."""
+    """Return the first batch (shapes alone unless `eager`), the source, which may have learnt, and its batch size."""
     if isinstance(source, Resident):
         take = lambda data, order: source.take(data, order, np.int32(0), np.int32(0))  # noqa: E731
         if eager:

@@ -104,28 +104,37 @@ class Streamed:
         epoch: (epoch, first step) → iterator of batches of NumPy arrays, all of one shape, padded.
         steps: steps in an epoch, None when the data does not say.
         rows: rows that metrics see in an epoch, padding and other processes' included; None when the data does not say.
+        examples: in an epoch, where the data says.
+        loader: the loader that they come from, if it is one of jaxport.data.
+        first_epoch: the loader's epoch at which the run started.
         own: whether the batches hold this process' part of the rows alone.
-        end: is told how many epochs were taken.
     """
 
     epoch: Callable[[int, int], Iterator[Batch]]
     steps: int | None
     rows: int | None
+    examples: int | None = None
+    loader: DataLoader | None = None
+    first_epoch: int = 0
     own: bool = False
-    end: Callable[[int], None] = lambda epochs: None
     traceable: bool = False
 
     def position(self) -> dict[str, int] | None:
-        """Return nothing: an epoch's number says all."""
-        return None
+        """Return where the loader started; nothing where an epoch's number says all."""
+        return None if self.loader is None else {"seed": self.loader.seed, "epoch": self.first_epoch, "position": 0}
 
     def at(self, position: dict[str, int] | None) -> Streamed:
-        """Return the source."""
-        return self
+        """Return the source with its loader started where `position` says."""
+        if position is None or self.loader is None:
+            return self
+        shift, epoch = int(position["epoch"]) - self.first_epoch, self.epoch
+        shifted = lambda number, first: epoch(number + shift, first)  # noqa: E731
+        return replace(self, epoch=shifted, first_epoch=int(position["epoch"]))
 
     def finish(self, epochs: int) -> None:
         """Let the loader stand behind the epochs that were taken from it."""
-        self.end(epochs)
+        if self.loader is not None:
+            self.loader.load_state_dict({"seed": self.loader.seed, "epoch": self.first_epoch + epochs, "position": 0})
 
 
 Source = Resident | Streamed
@@ -242,7 +251,7 @@ def _of_arrays(
 
         return in_background(make, range(first, batches.steps))
 
-    return Streamed(epoch, batches.steps, batches.steps * batches.rows)
+    return Streamed(epoch, batches.steps, batches.steps * batches.rows, batches.examples)
 
 
 def _where(batches: Batches, step: int) -> np.ndarray:
@@ -281,10 +290,8 @@ def _of_loader(
     def seek(epoch: int, first: int) -> None:
         own.load_state_dict({"seed": loader.seed, "epoch": start + epoch, "position": first})
 
-    def end(epochs: int) -> None:
-        loader.load_state_dict({"seed": loader.seed, "epoch": start + epochs, "position": 0})
-
-    return replace(_of_batches(name, own, multiple, seek), end=end)
+    streamed = _of_batches(name, own, multiple, seek)
+    return replace(streamed, examples=len(loader.dataset), loader=loader, first_epoch=start)
 
 
 def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int], None]) -> Streamed:
@@ -310,7 +317,7 @@ def _of_batches(name: str, source: Any, multiple: int, seek: Callable[[int, int]
             yield _pad(made, rows, max(size[0], rows), multiple)
 
     rows = None if steps is None or not size else steps * (-(-size[0] // multiple) * multiple) * parts
-    return Streamed(epoch, steps, rows, own)
+    return Streamed(epoch, steps, rows, own=own)
 
 
 def _parts_of(name: str, loader: DataLoader) -> tuple[bool, int]:

@@ -76,12 +76,22 @@ def create_state(
 ) -> TrainState:
     """Return the state at step 0: copies of the module's arrays (a donated state must not delete the module's own)."""
     _, params, rest = split(module)
-    params, rest = jax.tree.map(jnp.copy, (params, rest))
+    params, rest = copies((params, rest))
     # Some optimisers (optax.lbfgs) start with one array in two places, which cannot be donated twice.
-    opt_state = jax.tree.map(jnp.copy, optimizer.init(params))
-    kept = Average(jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32)) if average else None
+    opt_state = copies(optimizer.init(params))
+    kept = Average(copies(params), jnp.zeros((), jnp.int32)) if average else None
     bad = jnp.full((), -1, jnp.int32) if guard else None
     return TrainState(params, rest, opt_state, jnp.zeros((), jnp.int32), kept, bad)
+
+
+def evaluated(state: TrainState) -> Any:
+    """Return the parameters that are evaluated: the average where one is kept."""
+    return state.params if state.average is None else state.average.params
+
+
+def copies(tree: Any) -> Any:
+    """Return arrays with memory of their own; unlike `jnp.copy`, compiles nothing for a new shape."""
+    return jax.device_put(tree, may_alias=False)
 
 
 def empty_totals(metrics: Sequence[Metric], rows: int = 0, extra: Sequence[str] = ()) -> Totals:

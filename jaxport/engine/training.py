@@ -13,10 +13,12 @@ from jaxport import optim
 from jaxport.errors import UsageError
 
 from .history import History
+from .state import evaluated
 
 if TYPE_CHECKING:
     from jaxport.nn import Module
 
+    from .callbacks import Callback
     from .state import Totals, TrainState
     from .step import Task
 
@@ -38,6 +40,7 @@ class Training:
         bad_step: the first step that was not finite, where a callback watches for it; None while there is none.
         bad_tensor: what was not finite there first.
         stop_reason: why the run was asked to stop.
+        owed: (hook, callbacks that it was not called for yet) while a hook around epochs is being called.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Training:
         self.bad_step: int | None = None
         self.bad_tensor: str | None = None
         self.read_logs: Callable[[], dict[str, float]] = dict
-        # Of the epoch that is not done yet: its sums, and what its row of the history has already.
+        # Of the epoch that is not done yet: its sums, and what its row of the history has already (at its end all).
         self.totals: Totals | None = None
         self.epoch_row: dict[str, float] = {}
         # Set by the run: where batches come from, the shapes of their inputs, how, where the loader stood at the start.
@@ -67,6 +70,9 @@ class Training:
         self.options: Any = None
         self.plan: Any = None
         self.loader_position: dict[str, int] | None = None
+        self.empty_totals: Callable[[], Totals] = _no_totals
+        self.callbacks: Sequence[Callback] = ()
+        self.owed: tuple[str, list[Callback]] | None = None
         self.diagnose: Callable[[], str] = str
 
     def stop(self, reason: str) -> None:
@@ -81,15 +87,21 @@ class Training:
 
     @property
     def module(self) -> Module:
-        """A copy of the model with the current weights, in evaluation mode; on one device, also of a parallel run."""
-        weights = self.state.params, self.state.rest
+        """A copy of the model with the weights that are evaluated (the average, if one is kept), in evaluation mode.
+
+        On one device, also of a parallel run.
+        """
+        weights = evaluated(self.state), self.state.rest
         if self.options is not None:
             weights = self.options.place.whole(weights)
         return nnx.merge(self.task.eval_graph, *weights, copy=True)
 
     def get_weights(self) -> list[jax.Array]:
-        """Return copies of all parameters and buffers, in a fixed order."""
-        return [jnp.copy(leaf) for leaf in jax.tree.leaves((self.state.params, self.state.rest))]
+        """Return copies of all parameters and buffers, and of the averaged parameters if any, in a fixed order."""
+        return [jnp.copy(leaf) for leaf in jax.tree.leaves(self._weights())]
+
+    def _weights(self) -> Any:
+        return self.state.params, self.state.rest, self.state.average
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Put back what `get_weights` returned.
@@ -97,14 +109,14 @@ class Training:
         Raises:
             UsageError: their number or a shape does not fit.
         """
-        leaves, tree = jax.tree.flatten((self.state.params, self.state.rest))
+        leaves, tree = jax.tree.flatten(self._weights())
         shapes = [[jnp.shape(leaf) for leaf in group] for group in (weights, leaves)]
         if shapes[0] != shapes[1]:
             raise UsageError(f"weights has {len(weights)} arrays of shapes {shapes[0]}; needed are {shapes[1]}")
         # A copy: the next step takes these arrays over, and the caller's stay.
         new = [jax.device_put(jnp.copy(jnp.asarray(w)), leaf.sharding) for w, leaf in zip(weights, leaves, strict=True)]
-        params, rest = jax.tree.unflatten(tree, new)
-        self.state = self.state._replace(params=params, rest=rest)
+        params, rest, average = jax.tree.unflatten(tree, new)
+        self.state = self.state._replace(params=params, rest=rest, average=average)
 
     # --------------------------------------------------------------------------------------------- the learning rate
 
@@ -121,3 +133,7 @@ class Training:
         self.state = self.state._replace(opt_state=optim.set_lr(self.state.opt_state, value))
         if self.options is not None:
             self.state = self.options.place.put_state(self.state)
+
+
+def _no_totals() -> Totals:
+    raise AssertionError("the run sets this")

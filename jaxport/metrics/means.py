@@ -161,7 +161,7 @@ class Perplexity(Averaged):
         target = jnp.where(counts, target, self.ignore_index)
         logits = prediction.astype(state.value.dtype)
         losses = F.cross_entropy(logits, target, ignore_index=self.ignore_index, reduction="none")
-        return add(state, jnp.where(counts, losses, 0), counts.astype(int), where)
+        return add(state, losses, counts.astype(int), where)
 
     def compute(self, state: Sum) -> jax.Array:
         """Return the exponential of the mean."""

@@ -95,10 +95,8 @@ class R2Score:
 
 
 def _mean(values: jax.Array, mask: jax.Array, count: jax.Array) -> jax.Array:
-    """Return the mean of the rows that count (D,), of equal values exactly the value; 0 where there are none."""
-    first = jnp.where(mask.any(axis=0), values[jnp.argmax(mask[:, 0])], 0)
-    rest = jnp.sum(values - first[None], axis=0, where=mask)
-    return first + rest / jnp.maximum(count, 1)
+    """Return the mean of the rows that count (D,); 0 where there are none."""
+    return jnp.sum(values, axis=0, where=mask) / jnp.maximum(count, 1)
 
 
 def _added(pair: jax.Array, more: jax.Array) -> jax.Array:

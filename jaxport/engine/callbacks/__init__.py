@@ -1,5 +1,7 @@
 """Callbacks: what happens at the seams of training."""
 
+from jaxport.engine.checkpoint import Checkpoint as Checkpoint
+
 from .base import Callback as Callback
 from .functions import LambdaCallback as LambdaCallback
 from .live_plot import LivePlot as LivePlot

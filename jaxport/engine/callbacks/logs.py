@@ -61,8 +61,9 @@ class _EpochLog(Resumable):
                 self._add(history.row(index))
 
     def on_epoch_end(self, training: Training, logs: dict[str, float]) -> None:
-        """Write the epoch's line."""
-        self._add(logs)
+        """Write the epoch's line, unless it came from the history already."""
+        if int(logs["epoch"]) > self.epoch:
+            self._add(logs)
 
     def _begin(self, content: bytes) -> None:
         if writes():
