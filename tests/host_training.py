@@ -59,8 +59,9 @@ def train(case: str, callbacks: list[Callback]) -> dict[str, Any]:
         process = jax.process_index(), jax.process_count()
         data = DataLoader(examples(), 8, shuffle=True, drop_last=True, seed=1, process=process)
         options = {"dispatch": "chunks"}
-    epochs = 500 if callbacks else 2
-    history = model.fit(data, epochs, examples(9), callbacks, batch_size=8, verbose=0, **options)
+    if callbacks:
+        model.fit(data, 500, None, callbacks, batch_size=8, verbose=0, **options)
+    history = model.fit(data, 2, examples(9), batch_size=8, verbose=0, **options)
     return {
         "history": {name: column for name, column in history.columns.items() if name != "seconds"},
         "measured": model.evaluate(examples(), batch_size=10),

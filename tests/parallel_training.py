@@ -53,12 +53,13 @@ def binary() -> nn.Module:
 
 
 def convolutional() -> nn.Module:
+    """Return a network without a bias in front of BatchNorm, whose gradient is nothing but rounding."""
     rngs = nnx.Rngs(0)
     return nn.Sequential(
-        nn.Conv2d(4, 8, 3, padding=1, rngs=rngs),
+        nn.Conv2d(4, 8, 3, padding=1, bias=False, rngs=rngs),
         nn.BatchNorm2d(8),
         nn.ReLU(),
-        nn.Conv2d(8, 16, 3, rngs=rngs),
+        nn.Conv2d(8, 16, 3, bias=False, rngs=rngs),
         nn.BatchNorm2d(16),
         nn.MaxPool2d(2),
         nn.Dropout2d(0.25, rngs=rngs),
@@ -71,7 +72,7 @@ def normalised() -> nn.Module:
     """Return a convolutional network without dropout: its masks depend on the padded size of a batch."""
     rngs = nnx.Rngs(0)
     return nn.Sequential(
-        nn.Conv2d(4, 8, 3, padding=1, rngs=rngs), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
+        nn.Conv2d(4, 8, 3, padding=1, bias=False, rngs=rngs), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
         nn.Linear(8 * 30, CLASSES, rngs=rngs),
     ).double()  # fmt: skip
 
@@ -278,7 +279,7 @@ def compare(case: Case) -> dict[str, Any]:
     found: dict[str, Any] = {part: apart(many[part], one[part]) for part in parts}
     leaves = jax.tree.leaves(nnx.state(many["model"].module))
     found["devices after"] = max(len(leaf.sharding.device_set) for leaf in leaves if isinstance(leaf, jax.Array))
-    found["steps"] = len(many["history"]["loss"]), len(one["history"]["loss"])
+    found["epochs"] = len(many["history"]["loss"]), len(one["history"]["loss"])
     found["dispatch"] = many["model"].history.dispatch, one["model"].history.dispatch
     found["program"] = program(many["model"])
     found["warned"], found["warned alone"] = many["warned"], one["warned"]

@@ -1,4 +1,4 @@
-"""Several processes that train one model, on one host or several: how they find each other, what if one is gone."""
+"""Several processes that train one model, on one host or several: how they meet, and what happens if one is gone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 from jaxport.errors import HostError, UsageError
 
 # Seconds: to find each other, without a sign of life, and to leave together.
-_START, _HEARTBEAT, _LEAVE = 120, 30, 10
+_START, _HEARTBEAT, _LEAVE = 120, 30, 300
 # What JAX, gloo and NCCL say when a process is gone; they have no exception of their own for it.
 _SIGNS = (
     "gloo", "nccl", "connection closed by peer", "connection reset", "broken pipe", "socket closed", "heartbeat",
@@ -132,7 +132,7 @@ def initialize(
     """
     hosts = _asked(coordinator, count, index) or detect() or Hosts(launcher="JAX")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    _end_clearly(hosts)
+    _end_clearly(hosts, start_timeout)
     try:
         jax.distributed.initialize(
             hosts.coordinator,
@@ -144,6 +144,7 @@ def initialize(
             shutdown_timeout_seconds=_LEAVE,
         )
         _meet()
+        _Run.joined = True
     except (ValueError, RuntimeError) as error:
         raise _not_joined(hosts, start_timeout, error) from error
     atexit.register(_leave)
@@ -181,22 +182,31 @@ def _meet() -> None:
 
 
 def _not_joined(hosts: Hosts, seconds: int, error: Exception) -> UsageError | HostError:
-    what = f"process {hosts.index} of {hosts.count} with the coordinator {hosts.coordinator} (from {hosts.launcher})"
     line = (str(error).splitlines() or [type(error).__name__])[0]
     if isinstance(error, jax.errors.JaxRuntimeError):
-        return HostError(
-            f"{what}: the processes did not find each other in {seconds} s: {line}\n"
-            "Start all of them, each with its own index, and check that HOST:PORT of process 0 can be reached."
+        return HostError(_alone(hosts, seconds, line))
+    if hosts.coordinator is None:
+        return UsageError(
+            f"no launcher's environment was found ({line}); give coordinator, count and index (--hosts HOST:PORT, "
+            "--host-count, --host-index), or start by srun, mpirun or torchrun"
         )
-    return UsageError(f"{what} cannot start: {line}")
+    return UsageError(f"process {hosts.index} of {hosts.count} (from {hosts.launcher}) cannot start: {line}")
+
+
+def _alone(hosts: Hosts, seconds: int, why: str) -> str:
+    return (
+        f"process {hosts.index} of {hosts.count} did not find the others through {hosts.coordinator} in {seconds} s: "
+        f"{why}\nStart all of them, each with its own index from 0; process 0 must be reached at HOST:PORT."
+    )
 
 
 # ---------------------------------------------------------------------------------------------- when a process is gone
 
 
 class _Run:
-    """What this process knows of the run: whether it has failed, and what to say if JAX ends it."""
+    """What this process knows of the run: whether all have met, it has failed, and the user was told."""
 
+    joined = False
     failed = False
     told = False
     handler: Any = None
@@ -259,7 +269,7 @@ def _leave() -> None:
         os._exit(1)
 
 
-def _end_clearly(hosts: Hosts) -> None:
+def _end_clearly(hosts: Hosts, seconds: int) -> None:
     """Say what happened where JAX aborts the process because another is gone: it does so from a thread of its own."""
 
     def aborted(number: int) -> None:
@@ -268,7 +278,8 @@ def _end_clearly(hosts: Hosts) -> None:
             time.sleep(3.0)
         else:
             why = "JAX ended this process (see above)"
-            print(f"error: {_gone(hosts.index, hosts.count, why)}", file=sys.stderr, flush=True)
+            text = _gone(hosts.index, hosts.count, why) if _Run.joined else _alone(hosts, seconds, why)
+            print(f"error: {text}", file=sys.stderr, flush=True)
         os._exit(1)
 
     if _Run.handler is None and sys.platform != "win32":

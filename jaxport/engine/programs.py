@@ -30,7 +30,7 @@ class Programs:
     """
 
     def __init__(self, task: Task, place: Placement, facts: Facts, eager: bool = False) -> None:
-        self.task, self.place, self.extra, self.eager = task, place, facts.extra, eager
+        self.task, self.place, self.extra, self.eager = place.gathering(task), place, facts.extra, eager
         self.loss, self.eval_extra = facts.loss, facts.eval_extra
         self.compile_seconds, self.compilations = 0.0, 0
         self._made: dict[Any, dict[Any, Callable[..., Any]]] = {}

@@ -175,7 +175,7 @@ def predictions(
     """Return the predictions for x, as NumPy arrays; `known` holds the programs of earlier calls on the same task."""
     place, parts = options.place, []
     state, known = place.put_state(state), {} if known is None else known
-    task = replace(task, loss=no_loss, metrics=(), class_weight=None, eval_logic=None)
+    task = place.gathering(replace(task, loss=no_loss, metrics=(), class_weight=None, eval_logic=None))
 
     def apply(params: Any, rest: Any, batch: Batch) -> Any:
         # Whole on each device: a process sees the rows of its own devices alone.

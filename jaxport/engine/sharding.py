@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxport.errors import UsageError
 
 from .state import TrainState
+from .step import Task
 
 AXIS = "data"
 Rule = Callable[[str, Any], PartitionSpec | None]
@@ -82,6 +83,26 @@ class Placement:
             return state
         return jax.tree.map(jax.lax.with_sharding_constraint, state, self.shardings(state))
 
+    def gathering(self, task: Task) -> Task:
+        """Return the task with parameters that are put together for a model's use.
+
+        The devices of the axis "data" have different examples, and so need the same parameters: left alone, XLA may as
+        well gather the examples.
+        """
+        return task if self.rule is None else replace(task, gather=self._gathered)
+
+    def _gathered(self, params: Any) -> Any:
+        mesh, rule = self.mesh, self.rule
+        assert mesh is not None
+        assert rule is not None
+
+        def one(path: Any, leaf: Any) -> Any:
+            spec = rule(".".join(_keys(path)), leaf) or PartitionSpec()
+            rest = PartitionSpec(*(_without_data(part) for part in spec))
+            return jax.lax.with_sharding_constraint(leaf, NamedSharding(mesh, rest))
+
+        return jax.tree_util.tree_map_with_path(one, params)
+
     def put_state(self, state: TrainState) -> TrainState:
         """Put a state on the device, or spread it over the mesh by the rule."""
         if self.mesh is None:
@@ -135,6 +156,12 @@ class Placement:
             return NamedSharding(mesh, PartitionSpec())
 
         return jax.tree_util.tree_map_with_path(sharding, state)
+
+
+def _without_data(part: Any) -> Any:
+    """Return what is left of one axis' part of a PartitionSpec: None, a name, or a tuple of names."""
+    names = tuple(name for name in (part if isinstance(part, tuple) else (part,)) if name not in (None, AXIS))
+    return names or None
 
 
 def _keys(path: Any) -> tuple[str, ...]:
@@ -222,7 +249,7 @@ def _mesh_of(devices: int) -> Mesh:
     if isinstance(devices, bool) or not isinstance(devices, int) or not 1 <= devices <= len(available):
         raise UsageError(
             f"devices is {devices!r}; it must be from 1 to {len(available)}, the devices that JAX sees "
-            "(jax_num_cpu_devices splits a CPU)"
+            "(JAX_NUM_CPU_DEVICES=n in the environment splits a CPU)"
         )
     return jax.make_mesh((devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=available[:devices])
 

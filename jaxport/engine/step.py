@@ -46,6 +46,7 @@ class Task:
         guard: whether a step that is not finite leaves everything as it was.
         train_logic: (state, batch) → (state, logs), in place of `take_step`.
         eval_logic: (params, rest, batch) → logs, in place of `measure`.
+        gather: applied to the parameters where the model uses them: puts those together that are split over devices.
     """
 
     train_graph: Any
@@ -61,6 +62,7 @@ class Task:
     guard: bool = False
     train_logic: Callable[[TrainState, Batch], tuple[TrainState, Logs]] | None = None
     eval_logic: Callable[[Any, Any, Batch], Logs] | None = None
+    gather: Callable[[Any], Any] = _identity
 
     @property
     def summed(self) -> bool:
@@ -110,7 +112,7 @@ def make_task(
 def apply_module(task: Task, graph: Any, params: Any, rest: Any, batch: Batch) -> tuple[Any, Module]:
     """Return the prediction for a batch, and the module after it (its buffers may have changed)."""
     # Without copy, a layer that updates its buffers raises a trace-level error.
-    module = nnx.merge(graph, params, rest, copy=True)
+    module = nnx.merge(graph, task.gather(params), rest, copy=True)
     x = task.prepare(batch.x)
     with valid_rows(batch.where), in_half(module, compute_dtype(task.precision)) as cast:
         prediction = module(*cast(x)) if isinstance(x, tuple) else module(cast(x))
