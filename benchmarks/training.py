@@ -24,6 +24,7 @@ import resource
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -73,10 +74,8 @@ def high_water() -> float:
 
 def begin_memory() -> float:
     """Forget the high-water mark where Linux lets us, and return the present one."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
     return high_water()
 
 
@@ -236,9 +235,8 @@ def starts(case: str, folder: str) -> dict[str, float]:
             for which in ("first", "second"):
                 begun = time.perf_counter()
                 with worker("jaxport", folder, **extra) as process:
-                    found[which].append(
-                        process.ask({"case": case, "folder": folder, "start": True}, TIMEOUT_S)["first_s"]
-                    )
+                    request = {"case": case, "folder": folder, "start": True}
+                    found[which].append(process.ask(request, TIMEOUT_S)["first_s"])
                     found[f"{which} process"].append(time.perf_counter() - begun)
     return {name: median(values) for name, values in found.items()}
 

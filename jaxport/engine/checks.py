@@ -191,9 +191,11 @@ def _nan_rows(array: Any) -> tuple[int, int] | None:
         array = np.asarray(array)  # the same memory; on the device each operation would be compiled first
     if isinstance(array, jax.Array):
         rows = np.asarray(jnp.isnan(array).reshape(len(array), -1).any(1))
-    elif not np.isnan(np.sum(array, dtype=np.float64 if array.dtype == np.float64 else np.float32)):
-        return None  # one pass without a copy: a sum of numbers with NaN is NaN
     else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.sum(array, dtype=np.float64 if array.dtype == np.float64 else np.float32)
+        if not np.isnan(total):
+            return None  # one pass without a copy: a sum of numbers with NaN is NaN
         rows = np.isnan(array.reshape(len(array), -1)).any(1)
     return (int(rows.argmax()), int(rows.sum())) if rows.any() else None
 
