@@ -1,6 +1,7 @@
 """What a run costs beside its steps: data freed at once, one program for any number of epochs, convolutions found."""
 
 import gc
+import time
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,12 @@ def test_data_is_freed_without_the_garbage_collector(fitted):
     gc.disable()
     try:
         model.fit((x, x[:, :1]), epochs=1, batch_size=10, verbose=0)
-        assert [array.shape for array in jax.live_arrays() if array.shape[:1] == (97,)] == []
+        for _ in range(50):  # what runs in the background may let go a little later
+            held = [array.shape for array in jax.live_arrays() if array.shape[:1] == (97,)]
+            if not held:
+                break
+            time.sleep(0.1)
+        assert held == []
     finally:
         gc.enable()
 
@@ -41,14 +47,14 @@ def test_more_epochs_need_no_other_program(fitted):
 
 def test_convolutions_are_found_at_any_depth():
     def plain(x):
-        return jax.lax.conv_general_dilated(x, jnp.ones((1, 1, 2, 2)), (1, 1), "SAME")
+        return jax.lax.conv_general_dilated(x, jnp.ones((8, 8, 2, 2)), (1, 1), "SAME")
 
-    layer = nn.Conv2d(1, 1, 3, padding=1, rngs=nnx.Rngs(0))
+    layer = nn.Conv2d(8, 8, 3, padding=1, rngs=nnx.Rngs(0))
     for one in (plain, layer):
         looped = lambda x, one=one: jax.lax.scan(  # noqa: E731
             lambda c, _: (jax.lax.cond(c.sum() > 0, jax.jit(one), jnp.sin, c), None), x, length=2
         )[0]
-        assert has_convolution(jax.make_jaxpr(looped)(jnp.ones((1, 1, 4, 4))))
+        assert has_convolution(jax.make_jaxpr(looped)(jnp.ones((1, 8, 4, 4))))
     assert not has_convolution(
         jax.make_jaxpr(lambda x: jax.lax.scan(lambda c, _: (c @ c, None), x, length=2))(jnp.eye(2))
     )
