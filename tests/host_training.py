@@ -99,7 +99,7 @@ def main() -> None:
         )
     callbacks: list[Callback] = [Kill(*options.kill or (0, -1, 0))] if options.kill or options.checkpoint else []
     if options.checkpoint:
-        callbacks.append(Checkpoint(options.checkpoint, every_steps=2))
+        callbacks.append(Checkpoint(options.checkpoint, every_steps=4))
     found = {case: train(case, callbacks) for case in options.cases.split(",")}
     print(json.dumps({"process": jax.process_index(), "devices": len(jax.devices()), "found": found}))
 
