@@ -16,7 +16,7 @@ from flax import nnx
 
 from jaxport import Model, interop, metrics, nn, optim
 from jaxport.data import DataLoader
-from jaxport.engine import distributed
+from jaxport.engine import Checkpoint, distributed
 from jaxport.engine.callbacks import Callback
 
 N = 37
@@ -33,6 +33,15 @@ class Kill(Callback):
     def on_steps_end(self, training: Any) -> None:
         if jax.process_index() == self.index and training.step == self.step:
             os.kill(os.getpid(), self.number)
+
+
+class Start(Callback):
+    """Notes at which step a run begins."""
+
+    step = 0
+
+    def on_train_begin(self, training: Any) -> None:
+        self.step = training.step
 
 
 def network() -> nn.Module:
@@ -59,10 +68,14 @@ def train(case: str, callbacks: list[Callback]) -> dict[str, Any]:
         process = jax.process_index(), jax.process_count()
         data = DataLoader(examples(), 8, shuffle=True, drop_last=True, seed=1, process=process)
         options = {"dispatch": "chunks"}
-    if callbacks:
-        model.fit(data, 500, None, callbacks, batch_size=8, verbose=0, **options)
-    history = model.fit(data, 2, examples(9), batch_size=8, verbose=0, **options)
+    resuming = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    epochs = 500 if callbacks and not resuming else 2
+    start = Start()
+    history = model.fit(
+        data, epochs, examples(9), [*callbacks, start] if resuming else callbacks, batch_size=8, verbose=0, **options
+    )
     return {
+        "resumed at": start.step,
         "history": {name: column for name, column in history.columns.items() if name != "seconds"},
         "measured": model.evaluate(examples(), batch_size=10),
         "predicted": model.predict(examples(5)[0]).tolist(),
@@ -75,6 +88,7 @@ def main() -> None:
     parser.add_argument("cases")
     parser.add_argument("hosts", nargs="*")
     parser.add_argument("--kill", nargs=3, type=int, help="process, step, signal")
+    parser.add_argument("--checkpoint")
     parser.add_argument("--heartbeat", type=int, default=10)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
@@ -83,7 +97,9 @@ def main() -> None:
         distributed.initialize(
             coordinator, int(count), int(index), start_timeout=60, heartbeat_timeout=options.heartbeat
         )
-    callbacks: list[Callback] = [Kill(*options.kill)] if options.kill else []
+    callbacks: list[Callback] = [Kill(*options.kill or (0, -1, 0))] if options.kill or options.checkpoint else []
+    if options.checkpoint:
+        callbacks.append(Checkpoint(options.checkpoint, every_steps=4))
     found = {case: train(case, callbacks) for case in options.cases.split(",")}
     print(json.dumps({"process": jax.process_index(), "devices": len(jax.devices()), "found": found}))
 

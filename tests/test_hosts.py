@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,14 +18,14 @@ import pytest
 
 from jaxport.data import DataLoader
 from jaxport.engine import distributed
-from jaxport.engine.distributed import Hosts, detect
+from jaxport.engine.launchers import Hosts, detect
 from jaxport.engine.sources import as_source
 from jaxport.errors import UsageError
 
 RTOL = 1e-12
 PROGRAM = str(Path(__file__).with_name("host_training.py"))
 # Seconds that a run may take on a machine with much else to do; a hang shows as a timeout.
-LIMIT = 300
+LIMIT = 240
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
@@ -40,18 +41,37 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, **cache, **quick, **more}
 
 
+class Program:
+    """A program that runs; its output goes to files, since one that waits for a reader keeps the others waiting."""
+
+    def __init__(self, command: list[str], variables: Mapping[str, str]) -> None:
+        self.out, self.err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115 - closed by `close`
+        self.process = subprocess.Popen(
+            [sys.executable, *command], stdout=self.out, stderr=self.err, env=dict(variables)
+        )
+
+    def result(self) -> tuple[int, str, str]:
+        """Wait for the end, and return status, output and errors."""
+        status = self.process.wait(LIMIT)
+        for file in (self.out, self.err):
+            file.seek(0)
+        return status, self.out.read(), self.err.read()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(LIMIT)
+        self.out.close()
+        self.err.close()
+
+
 @contextmanager
-def started(commands: list[list[str]], environments: list[Mapping[str, str]]) -> Iterator[list[subprocess.Popen[str]]]:
+def started(commands: list[list[str]], environments: list[Mapping[str, str]]) -> Iterator[list[Program]]:
     """Start programs, and leave none behind."""
     with ExitStack() as stack:
         programs = []
         for command, variables in zip(commands, environments, strict=True):
-            pipe = subprocess.PIPE
-            program = subprocess.Popen(
-                [sys.executable, *command], stdout=pipe, stderr=pipe, text=True, env=dict(variables)
-            )
-            programs.append(stack.enter_context(program))
-            stack.callback(program.kill)
+            programs.append(Program(command, variables))
+            stack.callback(programs[-1].close)
         yield programs
 
 
@@ -74,9 +94,9 @@ def test_two_processes_give_what_one_gives() -> None:
     """All data in each process; each its own part of a loader's batches; parameters split over both."""
     cases = "full,loader,fsdp"
     with started([*two(cases), [PROGRAM, cases]], [environment()] * 3) as programs:
-        outputs = [program.communicate(timeout=LIMIT) for program in programs]
-    assert [program.returncode for program in programs] == [0, 0, 0], "\n".join(error[-2000:] for _, error in outputs)
-    first, second, alone = (json.loads(out) for out, _ in outputs)
+        results = [program.result() for program in programs]
+    assert [status for status, _, _ in results] == [0, 0, 0], "\n".join(error[-2000:] for *_, error in results)
+    first, second, alone = (json.loads(out) for _, out, _ in results)
     assert [run["devices"] for run in (first, second, alone)] == [2, 2, 1]
     assert first["found"] == second["found"]
     for case, wanted in alone["found"].items():
@@ -90,25 +110,38 @@ def test_two_processes_give_what_one_gives() -> None:
 def test_a_killed_process_ends_the_other(index: int) -> None:
     kill = ["--kill", str(index), "40", str(int(signal.SIGKILL))]
     with started(two("full", *kill), [environment()] * 2) as programs:
-        outputs = [program.communicate(timeout=LIMIT) for program in programs]
-    assert programs[index].returncode == -signal.SIGKILL
-    assert programs[1 - index].returncode == 1
-    check_told(outputs[1 - index][1], 1 - index)
+        results = [program.result() for program in programs]
+    assert results[index][0] == -signal.SIGKILL
+    check_told(*results[1 - index], 1 - index)
 
 
 def test_a_process_that_answers_no_more_ends_the_other() -> None:
     stop = ["--kill", "1", "40", str(int(signal.SIGSTOP)), "--heartbeat", "5"]
     with started(two("full", *stop), [environment()] * 2) as programs:
-        _, error = programs[0].communicate(timeout=LIMIT)
-        assert programs[0].returncode == 1
-        check_told(error, 0)
+        check_told(*programs[0].result(), 0)
 
 
-def check_told(error: str, index: int) -> None:
-    """The last two lines say what happened and what to do."""
+def check_told(status: int, out: str, error: str, index: int) -> None:
+    """The status is 1, and the last two lines say what happened and what to do."""
+    assert (status, out) == (1, "")
     *_, what, then = error.splitlines()
     assert f"process {index} of 2 lost another process of the run: " in what
     assert then == "Start all of them again; with a checkpoint callback, training goes on from the last checkpoint."
+
+
+def test_a_restart_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
+    """What two processes end with after one was killed, and both were started again, is what one ends with."""
+    kill = ["--kill", "1", "7", str(int(signal.SIGKILL))]
+    folder = ["--checkpoint", str(tmp_path / "checkpoints")]
+    with started([*two("full", *kill, *folder), [PROGRAM, "full"]], [environment()] * 3) as programs:
+        results = [program.result() for program in programs]
+    assert [status for status, _, _ in results] == [1, -signal.SIGKILL, 0], results[0][2][-2000:]
+    with started(two("full", *folder), [environment()] * 2) as programs:
+        again = [program.result() for program in programs]
+    assert [status for status, _, _ in again] == [0, 0], again[0][2][-2000:]
+    found, wanted = (json.loads(run[1])["found"]["full"] for run in (again[0], results[2]))
+    assert found.pop("resumed at") > 0 == wanted.pop("resumed at")
+    assert {part: apart(found[part], wanted[part]) for part in wanted if apart(found[part], wanted[part]) > RTOL} == {}
 
 
 def test_command_line(tmp_path: Path) -> None:
@@ -122,10 +155,10 @@ def test_command_line(tmp_path: Path) -> None:
         for index in (0, 1)
     ]
     with started(commands, variables) as programs:
-        outputs = [program.communicate(timeout=LIMIT) for program in programs]
-    assert [program.returncode for program in programs] == [0, 0], outputs
-    assert json.loads(outputs[0][0])["epochs"] == 3
-    assert outputs[1][0] == ""
+        results = [program.result() for program in programs]
+    assert [status for status, _, _ in results] == [0, 0], results
+    assert json.loads(results[0][1])["epochs"] == 3
+    assert results[1][1] == ""
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
     assert (tmp_path / "0" / "weights.safetensors").is_file()
 
@@ -133,8 +166,8 @@ def test_command_line(tmp_path: Path) -> None:
 def test_nobody_else_comes() -> None:
     script = "from jaxport.engine import distributed as d; d.initialize('127.0.0.1:{}', 2, 0, start_timeout=2)"
     with started([["-c", script.format(free_port())]], [environment()]) as (program,):
-        _, error = program.communicate(timeout=LIMIT)
-    assert program.returncode == 1
+        status, _, error = program.result()
+    assert status == 1
     assert "process 0 of 2 did not find the others through 127.0.0.1:" in error.splitlines()[-2]
 
 

@@ -3,6 +3,8 @@
 from .batches import Batches as Batches
 from .callbacks import Callback as Callback
 from .checkpoint import Checkpoint as Checkpoint
+from .devices import fsdp as fsdp
+from .devices import make_placement as make_placement
 from .dispatch import Dispatch as Dispatch
 from .dispatch import Plan as Plan
 from .dispatch import choose_dispatch as choose_dispatch
@@ -19,8 +21,6 @@ from .run import Options as Options
 from .run import measure as measure
 from .run import train as train
 from .sharding import Placement as Placement
-from .sharding import fsdp as fsdp
-from .sharding import make_placement as make_placement
 from .state import Average as Average
 from .state import Batch as Batch
 from .state import Totals as Totals

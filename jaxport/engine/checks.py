@@ -187,7 +187,7 @@ def check_values(name: str, task: Task, prediction: Any, batch: Batch) -> None:
 
 
 def _nan_rows(array: Any) -> tuple[int, int] | None:
-    if isinstance(array, jax.Array) and array.is_fully_replicated and array.devices().pop().platform == "cpu":
+    if isinstance(array, jax.Array) and array.is_fully_replicated and next(iter(array.devices())).platform == "cpu":
         array = np.asarray(array)  # the same memory; on the device each operation would be compiled first
     if isinstance(array, jax.Array):
         rows = np.asarray(jnp.isnan(array).reshape(len(array), -1).any(1))

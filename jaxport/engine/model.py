@@ -24,6 +24,7 @@ from .callbacks import Callback, ProgressBar
 from .callbacks.processes import writes
 from .checks import Facts
 from .debugging import debugging
+from .devices import make_placement
 from .dispatch import Dispatch
 from .export import export_function
 from .history import History
@@ -31,7 +32,7 @@ from .model_file import load_state, save_state
 from .precision import Precision
 from .programs import Programs
 from .run import Options, measure, no_loss, predictions, train
-from .sharding import Placement, Rule, make_placement
+from .sharding import Placement, Rule
 from .state import Batch, TrainState, copies, create_state, split
 from .step import AvgFn, Logs, Loss, Task, _identity, make_task
 from .step import measure as measure_batch

@@ -17,6 +17,7 @@ from jaxport.errors import UsageError
 
 from .callbacks import Callback
 from .checks import Facts, check_values, examine
+from .devices import tell_padding
 from .diagnose import first_bad
 from .dispatch import Dispatch, Plan, make_plan
 from .distributed import failing_together
@@ -25,7 +26,7 @@ from .history import History
 from .interrupt import StopRequest, stop_on_interrupt
 from .loop import Loop, OnProgress
 from .programs import Programs
-from .sharding import Placement, tell_padding
+from .sharding import Placement
 from .sources import Resident, Source, Streamed, as_source
 from .state import Batch, TrainState, evaluated
 from .step import Task, apply_module
