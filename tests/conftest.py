@@ -13,6 +13,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the slow tests out unless JAXPORT_SLOW is 1."""
+    if os.environ.get("JAXPORT_SLOW") != "1":
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow; JAXPORT_SLOW=1 runs it"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Return the folder of the real data sets: JAXPORT_DATA, or shared/data beside the repository; skip without one."""

@@ -126,8 +126,11 @@ def test_inputs_come_back_as_they_were(name, tmp_path):
     again = load_inputs(tmp_path)
     np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(inputs))
     assert list(again.masks) == list(inputs.masks)
-    assert inputs.x.dtype == np.float32
-    assert inputs.x.shape[1:] == (ports.get(name).batch_size or 5, *ports.get(name).input_shape)
+    port = ports.get(name)
+    assert inputs.x.dtype == port.input_dtype
+    assert inputs.x.shape[2:] == port.input_shape
+    assert port.batch_size in (None, inputs.x.shape[1])
+    assert inputs.y.shape[:2] == inputs.x.shape[:2]
 
 
 def test_masks_have_the_shape_that_the_layer_draws():

@@ -451,7 +451,9 @@ def test_values_and_arrays_are_taken_apart_and_put_together() -> None:
     assert back["jax"][1].dtype == key.dtype
 
 
-@pytest.mark.parametrize("value", [{1, 2}, {1: "a"}, np.array(["a"]), object(), b"x"], ids=["set", "key", "text", "object", "bytes"])
+@pytest.mark.parametrize(
+    "value", [{1, 2}, {1: "a"}, np.array(["a"]), object(), b"x"], ids=["set", "key", "text", "object", "bytes"]
+)
 def test_other_values_are_refused(value: Any) -> None:
     with pytest.raises(UsageError, match=r"callback 0 \(Mine\): state_dict has .*; a checkpoint keeps numbers"):
         take_apart({"a": [value]}, "callback 0 (Mine)", {})

@@ -35,6 +35,7 @@ def moments(seed: str) -> Iterator[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("way", KILLS)
+@pytest.mark.slow
 def test_killed_runs_end_with_the_same_bits(
     way: str, tmp_path: Path, processes: Any, request: pytest.FixtureRequest
 ) -> None:

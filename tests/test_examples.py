@@ -148,7 +148,7 @@ def test_the_hand_written_loop_of_mnist_cnn_is_fit(capsys):
     example, splits = load("mnist_cnn"), ports.get("mnist_cnn").synthetic(40)
     by_hand = example.train(example.create_net(nnx.Rngs(0)), splits, epochs=2, batch_size=16)
     with_fit = example.train_with_fit(example.create_net(nnx.Rngs(0)), splits, epochs=2, batch_size=16)
-    assert list(by_hand) == list(with_fit)
+    assert list(by_hand) == [name for name in with_fit if name not in ("lr", "seconds")]
     for name, values in by_hand.items():
         np.testing.assert_allclose(values, with_fit[name], rtol=1e-5, err_msg=name)
 

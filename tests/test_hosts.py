@@ -90,6 +90,7 @@ def apart(found: Any, wanted: Any) -> float:
     return float(np.abs(a - b).max() / (np.abs(b).max() + 1e-30))
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives() -> None:
     """All data in each process; each its own part of a loader's batches; parameters split over both."""
     cases = "full,loader,fsdp"
@@ -107,6 +108,7 @@ def test_two_processes_give_what_one_gives() -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.slow
 def test_a_killed_process_ends_the_other(index: int) -> None:
     kill = ["--kill", str(index), "40", str(int(signal.SIGKILL))]
     with started(two("full", *kill), [environment()] * 2) as programs:
@@ -115,6 +117,7 @@ def test_a_killed_process_ends_the_other(index: int) -> None:
     check_told(*results[1 - index], 1 - index)
 
 
+@pytest.mark.slow
 def test_a_process_that_answers_no_more_ends_the_other() -> None:
     stop = ["--kill", "1", "40", str(int(signal.SIGSTOP)), "--heartbeat", "5"]
     with started(two("full", *stop), [environment()] * 2) as programs:
@@ -129,6 +132,7 @@ def check_told(status: int, out: str, error: str, index: int) -> None:
     assert then == "Start all of them again; with a checkpoint callback, training goes on from the last checkpoint."
 
 
+@pytest.mark.slow
 def test_a_restart_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     """What two processes end with after one was killed, and both were started again, is what one ends with."""
     kill = ["--kill", "1", "7", str(int(signal.SIGKILL))]
@@ -144,6 +148,7 @@ def test_a_restart_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     assert {part: apart(found[part], wanted[part]) for part in wanted if apart(found[part], wanted[part]) > RTOL} == {}
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path: Path) -> None:
     """Launched by torchrun's variables: the first process prints and writes, the other does neither."""
     port = str(free_port())
@@ -163,6 +168,7 @@ def test_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "0" / "weights.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_nobody_else_comes() -> None:
     script = "from jaxport.engine import distributed as d; d.initialize('127.0.0.1:{}', 2, 0, start_timeout=2)"
     with started([["-c", script.format(free_port())]], [environment()]) as (program,):

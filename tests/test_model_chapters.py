@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from flax import nnx
 
 from jaxport import Model, data, metrics, nn, optim, ports
@@ -24,7 +25,7 @@ def test_the_plane():
     np.testing.assert_allclose(weights["0.weight"], [[2.0, -3.0]], atol=0.15)
     np.testing.assert_allclose(weights["0.bias"], [10.0], atol=0.3)
     assert 3.0 < history["loss"][-1] < 4.6  # the noise's variance is 4; of 280 points, 4 ± 0.34
-    assert 1.4 < history["mae"][-1] < 1.8
+    assert 1.3 < history["mae"][-1] < 1.8
     assert history["loss"][0] > 100.0  # printed: 230.8
     assert model.predict(splits.val[0]).shape == (120, 1)
 
@@ -54,6 +55,7 @@ class Net(nn.Module):
         return self.linear2(nn.functional.relu(self.linear1(self.flatten(self.adaptive(x)))))
 
 
+@pytest.mark.slow
 def test_the_digits(real_data: Path):
     """6-2, 6-3: MNIST, Adam 0.02, batch 128; printed after one epoch: val_accuracy 0.961 and 0.972.
 

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sharded_optimizers import MAKERS
 
 
+@pytest.mark.slow
 def test_four_devices_compute_what_one_does():
     # A program of its own, run once: it has four CPU devices, which this process cannot have.
     program = Path(__file__).with_name("sharded_optimizers.py")

@@ -36,6 +36,7 @@ def found() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_four_devices_give_what_one_gives(found: dict[str, Any], name: str) -> None:
     row = found[name]
     assert {part: row[part] for part in PARTS if not row[part] <= RTOL} == {}
@@ -43,15 +44,18 @@ def test_four_devices_give_what_one_gives(found: dict[str, Any], name: str) -> N
     assert row["devices after"] == 1
 
 
+@pytest.mark.slow
 def test_dispatch_is_as_asked(found: dict[str, Any]) -> None:
     wanted = {"dense scan": "scan", "dense chunks": "chunks", "dense steps": "steps", "dense reading loader": "chunks"}
     assert {name: found[name]["dispatch"] for name in wanted} == {name: [way] * 2 for name, way in wanted.items()}
 
 
+@pytest.mark.slow
 def test_early_stopping_stopped(found: dict[str, Any]) -> None:
     assert found["dense steps"]["epochs"][0] < CASES["dense steps"].fit["epochs"]
 
 
+@pytest.mark.slow
 def test_padding_is_said_once(found: dict[str, Any]) -> None:
     told = {name for name, row in found.items() if row["warned"]}
     assert told == {"dense padded", "dense generated", "conv padded"}
@@ -61,6 +65,7 @@ def test_padding_is_said_once(found: dict[str, Any]) -> None:
     assert not any(row["warned alone"] for row in found.values())
 
 
+@pytest.mark.slow
 def test_batches_are_spread(found: dict[str, Any]) -> None:
     """On each device the step sees 8 / 4 = 2 rows, and the gradients are summed over the devices."""
     for name in ("dense scan", "dense chunks", "dense steps", "dense reading loader", "dense fsdp"):
@@ -75,6 +80,7 @@ def test_batches_are_spread(found: dict[str, Any]) -> None:
     assert not re.search(r"f64\[8,8,6,5\]|f64\[8,6,5,8\]", program)
 
 
+@pytest.mark.slow
 def test_parameters_and_state_are_split(found: dict[str, Any]) -> None:
     row = found["dense fsdp"]
     weight = {path: shapes for path, shapes in row["shards"].items() if "['0']['weight']" in path}
@@ -88,6 +94,7 @@ def test_parameters_and_state_are_split(found: dict[str, Any]) -> None:
     assert filters == [[[16, 8, 3, 3], [[4, 8, 3, 3]]]] * 3
 
 
+@pytest.mark.slow
 def test_a_rule_splits_over_another_axis(found: dict[str, Any]) -> None:
     shards = found["dense two axes"]["shards"]
     assert [shapes for path, shapes in shards.items() if "['2']['weight']" in path] == [

@@ -54,6 +54,7 @@ def test_titanic(real_data: Path) -> None:
     assert low <= np.mean(scores) <= high, scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion_mnist", "mnist_cnn"])
 def test_pictures(name: str, real_data: Path) -> None:
     port = ports.get(name)
