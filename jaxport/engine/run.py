@@ -30,7 +30,7 @@ from .sharding import Placement
 from .sources import Resident, Source, Streamed, as_source
 from .state import Batch, TrainState, evaluated
 from .step import Task, apply_module
-from .training import Training
+from .training import Training, no_totals
 
 MakePrograms = Callable[[Task, Placement, Facts, bool], Programs]
 
@@ -141,7 +141,7 @@ def train(
             for callback in callbacks:
                 callback.close()
             # They refer to the loop, and it to the data, which would stay until the garbage collector comes by.
-            training.read_logs, training.diagnose = dict, str
+            training.read_logs, training.diagnose, training.empty_totals = dict, str, no_totals
     source.finish(training.epoch)
     history.steps, history.compile_seconds = training.step, history.compile_seconds + programs.compile_seconds
     history.stop_reason = training.stop_reason

@@ -70,7 +70,7 @@ class Training:
         self.options: Any = None
         self.plan: Any = None
         self.loader_position: dict[str, int] | None = None
-        self.empty_totals: Callable[[], Totals] = _no_totals
+        self.empty_totals: Callable[[], Totals] = no_totals
         self.callbacks: Sequence[Callback] = ()
         self.owed: tuple[str, list[Callback]] | None = None
         self.diagnose: Callable[[], str] = str
@@ -135,5 +135,6 @@ class Training:
             self.state = self.options.place.put_state(self.state)
 
 
-def _no_totals() -> Totals:
+def no_totals() -> Totals:
+    """Stand in for what a run sets."""
     raise AssertionError("the run sets this")
