@@ -11,8 +11,6 @@
 # %%
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import jax
@@ -21,10 +19,8 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import jaxport
-from jaxport import data, engine, metrics, nn, optim, viz
+from jaxport import chapter, data, engine, metrics, nn, optim, viz
 from jaxport.nn import functional as F
-
-EXPECTED = (0.92, 0.94)
 
 # %% [markdown]
 # ## 1. Data
@@ -34,8 +30,8 @@ EXPECTED = (0.92, 0.94)
 
 
 # %%
-def read(folder: str | None) -> data.Splits:
-    return data.load("circles", folder)
+def read() -> data.Splits:
+    return data.load("circles")
 
 
 # %% [markdown]
@@ -113,36 +109,17 @@ def save(net: Net, splits: data.Splits, path: Path) -> None:
 
 
 # %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Two rings of points: chapter 3-3 in JAX.")
-    parser.add_argument("--data", metavar="DIR", help="not needed: the points are in the package")
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/examples/circles"), help="(%(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="two epochs; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits = read(options.data)
-        options.out.mkdir(parents=True, exist_ok=True)
-        net = create_net(nnx.Rngs(0))
-        print(jaxport.summary(net, (2,)))
-        history = train(net, splits, epochs=2 if options.smoke else 100)
-        accuracy = history.columns["val_accuracy"][-1]
-        viz.plot_history(history.columns, options.out / "history.png", "circles: training")
-        draw(net, splits, options.out / "rings.png")
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(history.columns["val_loss"][-1]) else 1
-    if not EXPECTED[0] <= accuracy <= EXPECTED[1]:
-        print(f"missed: validation accuracy {accuracy:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("Two rings of points: chapter 3-3 in JAX.", expected={"val_accuracy": (0.92, 0.94)})
+def main(options: chapter.Options) -> dict[str, float]:
+    splits = read()
+    net = create_net(nnx.Rngs(0))
+    print(jaxport.summary(net, (2,)))
+    history = train(net, splits, epochs=2 if options.smoke else 100)
+    viz.plot_history(history.columns, options.out / "history.png", "circles: training")
+    draw(net, splits, options.out / "rings.png")
+    save(net, splits, options.out / "weights.safetensors")
+    return {"val_accuracy": history["val_accuracy"][-1]}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

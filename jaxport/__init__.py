@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import chapter as chapter
     from . import data as data
     from . import engine as engine
     from . import interop as interop
@@ -28,7 +29,21 @@ if TYPE_CHECKING:
     from .interop import state_dict as state_dict
     from .viz import summary as summary
 
-_MODULES = {"bench", "data", "engine", "errors", "interop", "metrics", "nn", "optim", "parity", "port", "ports", "viz"}
+_MODULES = {
+    "bench",
+    "chapter",
+    "data",
+    "engine",
+    "errors",
+    "interop",
+    "metrics",
+    "nn",
+    "optim",
+    "parity",
+    "port",
+    "ports",
+    "viz",
+}
 _FUNCTIONS = {
     "Model": "engine",
     "evaluate": "engine",
