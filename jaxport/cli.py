@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("list", _list, "list the ports: source chapter, parameters, data set, whether its data is here")
     command.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
+    command.add_argument("--variants", action="store_true", help="with their variants: other levels, depths, recipes")
     command.add_argument("--json", action="store_true", help="print JSON")
 
     command = add("run", _run, "train and evaluate a port, and save weights, history, picture and result")
@@ -174,7 +175,7 @@ def _list(options: argparse.Namespace) -> int:
     from . import data, ports
 
     rows = []
-    for port in ports.PORTS.values():
+    for port in map(ports.get, ports.names(options.variants)):
         dataset = data.DATASETS[port.dataset]
         here = "embedded" if dataset.embedded else str(data.find(port.dataset, options.data) or "")
         rows.append(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
@@ -46,6 +47,7 @@ class Port:
         targets: applied to the targets where they are read (class numbers to the column that BCE takes).
         input_dtype: of the inputs after `prepare`.
         classes: the classes' names in the order of their numbers; empty for a regression.
+        proof: (n, seed) → prepared examples of the parity proof, where the data set's are too large; None for those.
         expected: "val_accuracy" or another column → the (least, largest) value that the tutorial's result allows.
     """
 
@@ -66,6 +68,7 @@ class Port:
     targets: Callable[[Any], Any] = as_they_are
     input_dtype: Any = np.float32
     classes: tuple[str, ...] = ()
+    proof: Callable[[int, int], data.Arrays] | None = None
     expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def build(self, rngs: nnx.Rngs | int = 0) -> Module:
@@ -87,6 +90,13 @@ class Port:
     def synthetic(self, n: int, seed: int = 0) -> Splits:
         """Return `n` made-up training examples, and some for validation, with the data set's shapes and dtypes."""
         return self._with_targets(data.DATASETS[self.dataset].synthetic(n, np.random.default_rng(seed)))
+
+    def proof_examples(self, n: int, seed: int) -> data.Arrays:
+        """Return `n` prepared examples for the parity proof: `proof`'s, or else synthetic ones."""
+        if self.proof is not None:
+            return self.proof(n, seed)
+        part = self.synthetic(n, seed).train
+        return part._replace(x=np.asarray(self.prepare(jnp.asarray(part.x))))
 
     def _with_targets(self, splits: Splits) -> Splits:
         train, val = (part._replace(y=self.targets(part.y)) for part in (splits.train, splits.val))

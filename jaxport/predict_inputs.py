@@ -63,7 +63,7 @@ def read_inputs(
     """
     if len(port.input_shape) not in (1, 3):
         raise UsageError(f"{port.name} takes no INPUT; it goes on from its data set")
-    pictures, words = len(port.input_shape) == 3, port.dataset == "imdb"
+    pictures, words = len(port.input_shape) == 3, port.dataset.startswith("imdb")
     if invert and not pictures:
         raise UsageError(f"--invert is for pictures; {port.name} takes none")
     if (texts or vocabulary) and not words:

@@ -146,8 +146,8 @@ def _write(port: Port, folder: Path, module: Any, splits: Splits, history: engin
 
     interop.save_file(interop.state_dict(module), folder / "weights.safetensors")
     files = ["weights.safetensors"]
-    if port.dataset == "imdb":  # the numbers mean nothing without the words
-        load_vocabulary(splits.origin).save(folder / VOCABULARY)
+    if port.dataset.startswith("imdb"):  # the numbers mean nothing without the words
+        load_vocabulary(splits.origin, port.dataset.partition("_")[2] or "custom").save(folder / VOCABULARY)
         files.append(VOCABULARY)
     if len(history):
         viz.write_csv(history.columns, folder / "history.csv")

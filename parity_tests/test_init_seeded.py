@@ -6,7 +6,6 @@ all parameters and buffers, and the generator's state afterwards, so that no dra
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from database import MODULES, build, cast
 from database_runs import module_inputs, quiet
 from sampling import spread
 
-from jaxport import nn, ports, random
+from jaxport import nn, ports, random, reference
 from jaxport.interop import state_dict
 from jaxport.nn.utils import hooks, parametrizations
 from jaxport.parity.tolerances import ORTHOGONAL_ATOL
@@ -68,12 +67,12 @@ def test_module(name, most_inputs):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ports.names())
+@pytest.mark.parametrize("name", ports.names(variants=True))
 def test_port(name, seed):
     rngs = torch_rngs(seed)
     ours = ports.get(name).build(rngs)
     torch.manual_seed(seed)
-    theirs = importlib.import_module(f"jaxport.reference.{name}").build()
+    theirs = reference.build(name)
     assert findings(name, theirs, ours) + state_findings(name, rngs) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from jaxport import reference
 from jaxport.port import Port
 
 from .inputs import Inputs
@@ -59,7 +59,7 @@ def device() -> torch.device:
 
 def reference_model(port: Port) -> torch.nn.Module:
     """Return the port's PyTorch model with new weights."""
-    return importlib.import_module(f"jaxport.reference.{port.name}").build()
+    return reference.build(port.name)
 
 
 def is_convolutional(model: torch.nn.Module) -> bool:
@@ -90,9 +90,9 @@ class TorchSide:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = [(self._images(x), self._tensor(y)) for x, y in zip(inputs.x, inputs.y, strict=True)]
         name = port.loss.func.__name__
-        reference = importlib.import_module(f"jaxport.reference.{port.name}")
+        file = reference.find(port.name)
         # A loss that PyTorch does not have stands beside the model.
-        loss = getattr(reference, name, None) or getattr(torch.nn, name)
+        loss = getattr(file, name, None) or getattr(torch.nn, name)
         criterion = loss(*port.loss.args, **port.loss.keywords)
         self.make_optimizer = _optimizer_maker(port, self.model, variant.optimizer)
         self._forward = _compiled(lambda x, y: criterion(self.model(x), y), variant.compiled)
@@ -175,6 +175,6 @@ def _optimizer_maker(port: Port, model: torch.nn.Module, kind: str) -> Callable[
     if kind == "compiled" and (name not in ZERO_STATE or port.optimizer.keywords.get("dampening")):
         raise ValueError(f"the state of {name} cannot be reset in place")
     options = dict(port.optimizer.keywords) | ({kind: True} if kind in ("foreach", "fused") else {})
-    reference = importlib.import_module(f"jaxport.reference.{port.name}")
-    make = getattr(reference, name, None) or getattr(torch.optim, name)
+    file = reference.find(port.name)
+    make = getattr(file, name, None) or getattr(torch.optim, name)
     return lambda: make(parameters, *port.optimizer.args, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from . import (
     imdb,
     mnist,
     points,
+    shapes,
     tfds,
     titanic,
 )
@@ -69,6 +71,7 @@ class Dataset:
     files: the names of the files it needs, without `.gz`. embedded: it needs none.
     load: folder → Splits (an embedded set ignores the folder).
     synthetic: (n, rng) → Splits of made-up data with the same shapes and dtypes.
+    folder: the name of its folder where that is another set's, "" for its own.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Dataset:
     embedded: bool
     load: Callable[..., Splits]
     synthetic: Callable[[int, np.random.Generator], Splits]
+    folder: str = ""
 
 
 def _generated(name: str, description: str, drawn: generated.Generated) -> Dataset:
@@ -101,12 +105,27 @@ DATASETS: dict[str, Dataset] = {
         Dataset("cifar10", "60,000 pictures of ten things", cifar10.FILES, False, cifar10.load, cifar10.synthetic),
         Dataset("titanic", "891 passengers of the Titanic", titanic.FILES, False, titanic.load, titanic.synthetic),
         Dataset("imdb", "25,000 film reviews", imdb.EITHER, False, imdb.load, imdb.synthetic),
+        Dataset(
+            "imdb_torchtext",
+            "25,000 film reviews, numbered as torchtext does",
+            imdb.EITHER,
+            False,
+            partial(imdb.load, vocabulary="torchtext"),
+            imdb.synthetic,
+            folder="imdb",
+        ),
         Dataset("covid", "47 days of COVID-19 in China", covid.FILES, False, covid.load, covid.synthetic),
         Dataset("fifteen", "the fifteen points of a line, embedded", (), True, fifteen.load, fifteen.synthetic),
         _generated("plane", "400 points about a plane, embedded", generated.PLANE),
+        _generated("whole_plane", "the same 400 points, all trained on, embedded", generated.WHOLE_PLANE),
+        _generated("million", "1,000,000 points about a plane, embedded", generated.MILLION),
         _generated("line", "100,000 points about a line, embedded", generated.LINE),
+        _generated("quadratic", "the coefficients of x² - 2x + 1, embedded", generated.QUADRATIC),
+        _generated("noise", "a picture and a target of noise, embedded", generated.NOISE),
+        Dataset("shapes", "640 pictures of shapes and their masks, embedded", (), True, shapes.load, shapes.synthetic),
         _generated("cubic", "10,000 points about a cubic curve, embedded", generated.CUBIC),
         _generated("circles", "4,000 points on two rings, embedded", generated.CIRCLES),
+        _generated("whole_circles", "the same 4,000 points, all trained on, embedded", generated.WHOLE_CIRCLES),
         _generated("rare_circles", "6,200 points on two rings, 200 on the inner one, embedded", generated.RARE_CIRCLES),
         _generated("two_clusters", "1,000 points in two clusters, embedded", generated.TWO_CLUSTERS),
         _generated("three_clusters", "1,500 points in three clusters, embedded", generated.THREE_CLUSTERS),
@@ -165,7 +184,7 @@ def _places(name: str, data: str | Path | None) -> list[Path]:
     roots = [Path(root).expanduser() for root in (data, os.environ.get(ENVIRONMENT_VARIABLE)) if root]
     if data and not roots[0].is_dir():
         raise DataError(f"data is {str(data)!r}, which is not a folder; it must be the folder that holds the data sets")
-    return [place for root in roots for place in _places_in(root, name)]
+    return [place for root in roots for place in _places_in(root, DATASETS[name].folder or name)]
 
 
 def _places_in(root: Path, name: str) -> Iterator[Path]:
@@ -181,7 +200,8 @@ def _missing(dataset: Dataset, folder: Path) -> list[str]:
 def _not_found(dataset: Dataset, data: str | Path | None) -> str:
     """Say in two lines what was looked for where, and what to do."""
     places = _places(dataset.name, data)
-    target = str(places[0]) if places else f"DIR/{dataset.name} and give --data DIR, or set {ENVIRONMENT_VARIABLE}=DIR"
+    folder = dataset.folder or dataset.name
+    target = str(places[0]) if places else f"DIR/{folder} and give --data DIR, or set {ENVIRONMENT_VARIABLE}=DIR"
     problem = f"not found in {', '.join(map(str, places))}"
     if not places:
         problem = f"not found: neither --data (data=) nor ${ENVIRONMENT_VARIABLE} names a folder to look in"

@@ -63,6 +63,17 @@ def _cubic(n: int, rng: np.random.Generator) -> Arrays:
     return _arrays(x, x**3 + 1.3 * rng.random((n, 1)))
 
 
+def _quadratic(n: int, rng: np.random.Generator) -> Arrays:
+    """Coefficients (a, b, c) of a x² + b x + c, y zero; x (n, 3), y (n, 1). One alone is 1, -2, 1."""
+    x = np.column_stack([rng.uniform(0.5, 1.5, n), rng.uniform(-3, -1, n), rng.uniform(0, 2, n)])
+    return _arrays(np.array([[1.0, -2.0, 1.0]]) if n == 1 else x, np.zeros((n, 1)))
+
+
+def _noise(n: int, rng: np.random.Generator) -> Arrays:
+    """Pictures and targets from N(0, 1); x (n, 1, 32, 32), y (n, 10)."""
+    return _arrays(rng.standard_normal((n, 1, 32, 32)), rng.standard_normal((n, 10)))
+
+
 def _rings(share: float) -> Draw:
     """Two rings: a share of positive points at radius 5 + N(0, 1), the others at 8 + N(0, 1); x (n, 2), y (n, 1)."""
 
@@ -88,9 +99,14 @@ def _clusters(*clusters: tuple[float, float]) -> Draw:
 
 RINGS = ("negative", "positive")
 PLANE = Generated(_plane, 400, 280)
+WHOLE_PLANE = Generated(_plane, 400, 400)
+MILLION = Generated(_plane, 1_000_000, 1_000_000)
+QUADRATIC = Generated(_quadratic, 1, 1)
+NOISE = Generated(_noise, 1, 1)
 LINE = Generated(_line, 100_000, 100_000)
 CUBIC = Generated(_cubic, 10_000, 10_000)
 CIRCLES = Generated(_rings(0.5), 4_000, 2_800, RINGS)
+WHOLE_CIRCLES = Generated(_rings(0.5), 4_000, 4_000, RINGS)
 RARE_CIRCLES = Generated(_rings(200 / 6_200), 6_200, 4_340, RINGS)
 TWO_CLUSTERS = Generated(_clusters((4, 2), (-4, 2)), 1_000, 1_000, ("upper", "lower"))
 THREE_CLUSTERS = Generated(_clusters((4, 2), (-4, 1), (-8, 1)), 1_500, 1_500, ("upper", "middle", "lower"))

@@ -1,5 +1,6 @@
 """A small convolutional network for handwritten digits."""
 
+import jax
 from flax import nnx
 
 from jaxport import nn
@@ -22,3 +23,26 @@ def build(*, rngs: nnx.Rngs) -> nn.Sequential:
     net.add_module("relu", nn.ReLU())
     net.add_module("linear2", nn.Linear(32, 10, rngs=rngs))
     return net
+
+
+class Net(nn.Module):
+    """The same layers in a list, `layers.0` to `layers.9`: (N, 1, H, W) to logits (N, 10)."""
+
+    def __init__(self, *, rngs: nnx.Rngs) -> None:
+        self.layers = nn.ModuleList(list(build(rngs=rngs).children()))
+
+    def forward(self, x: jax.Array) -> jax.Array:
+        """Map pictures (N, 1, H, W) to logits (N, 10)."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def build_functions(*, rngs: nnx.Rngs) -> Net:
+    """Return the model of the function style with new weights."""
+    return Net(rngs=rngs)
+
+
+def build_class(*, rngs: nnx.Rngs) -> Net:
+    """Return the model of the class style with new weights."""
+    return Net(rngs=rngs)

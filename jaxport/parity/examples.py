@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
 import numpy as np
 
-from jaxport.port import Port
+from jaxport.port import Port, as_they_are
 
 from .record import Example
 from .tolerances import KINK_MARGIN
@@ -40,11 +39,9 @@ def draw_example(
         RuntimeError: no such batch was found, which would say that the model has a kink everywhere.
     """
     for _ in range(_MOST_DRAWS):
-        part = port.synthetic(BATCH, int(rng.integers(2**31))).train
-        x = np.asarray(port.prepare(jnp.asarray(part.x)))
-        if part.x.dtype.kind in "iu" and x.dtype.kind == "f":  # pixels
+        x, y = port.proof_examples(BATCH, int(rng.integers(2**31)))
+        if port.prepare is not as_they_are and x.dtype.kind == "f":  # pixels
             x = 0.5 * x + 0.5 * rng.random(x.shape)
-        y = part.y
         if port.name in SCALES:
             x, y = (SCALES[port.name] * array for array in (x, y))
         x, y = (a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in (x, y))

@@ -44,7 +44,7 @@ class JaxSide:
     def __init__(self, port: Port, weights: Arrays) -> None:
         dtype = next(iter(weights.values())).dtype
         self.port = port
-        self.module = port.build(0).to(dtype)
+        self.module = _unfilled(port).to(dtype)
         load_state_dict(self.module, weights)
         self.task = engine.make_task(self.module, port.loss(), port.make_optimizer())
         self.state = engine.create_state(self.module, self.task.optimizer)
@@ -128,6 +128,17 @@ def _tensor_trees(opt_state: Any) -> dict[str, Any]:
     """Return what an optimiser keeps for the parameters, by PyTorch's name."""
     own = ("lr", "step", "momentum")
     return {name: tree for name, tree in opt_state._asdict().items() if name not in own and tree is not None}
+
+
+def _unfilled(port: Port) -> nn.Module:
+    """Return the port's module with zeros for its weights, which are loaded over: drawing large ones takes a minute."""
+
+    def fill(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key(0) if is_key else jnp.zeros(leaf.shape, leaf.dtype)
+
+    graph, state = nnx.split(nnx.eval_shape(lambda: port.build(0)))
+    return nnx.merge(graph, jax.tree.map(fill, state))
 
 
 def _on_device(value: Any) -> Any:

@@ -66,11 +66,16 @@ def _check_port(port: Port, steps: int, seed: int) -> list[Check]:
     return checks + check_training(port, wide, truth, draw, steps)
 
 
+def _input_shape(port: Port) -> tuple[int, ...]:
+    """Return the shape of two examples as the proof has them."""
+    return port.proof_examples(2, 0).x.shape
+
+
 def _output_shape(truth: TorchSide, port: Port) -> tuple[int, ...]:
     truth.module.eval()
     with torch.no_grad():
         dtype = torch.float64 if np.dtype(port.input_dtype).kind == "f" else torch.int64
-        return tuple(truth.module(torch.zeros((2, *port.input_shape), dtype=dtype)).shape[1:])
+        return tuple(truth.module(torch.zeros(_input_shape(port), dtype=dtype)).shape[1:])
 
 
 def _structure(port: Port, weights: Arrays, truth: TorchSide) -> Check | None:
@@ -83,7 +88,7 @@ def _structure(port: Port, weights: Arrays, truth: TorchSide) -> Check | None:
     ]
     if not different:
         graph, state = nnx.split(port.build(0))
-        x = jax.ShapeDtypeStruct((2, *port.input_shape), port.input_dtype)
+        x = jax.ShapeDtypeStruct(_input_shape(port), port.input_dtype)
         shape = jax.eval_shape(lambda state, x: nnx.merge(graph, state, copy=True).eval()(x), state, x).shape
         expected = (2, *_output_shape(truth, port))
         different = [f"output: {shape}, PyTorch has {expected}"] if shape != expected else []

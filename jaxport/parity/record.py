@@ -96,6 +96,12 @@ class Example(NamedTuple):
         x, y = nudge(self.x, rng), nudge(self.y, rng)
         return self._replace(x=x, y=np.where(self.y == np.round(self.y), self.y, y))
 
+    def shuffled(self, rng: np.random.Generator) -> Example:
+        """Return the same examples in another order: a step on them is the same, and its sums round differently."""
+        order = rng.permutation(len(self.x))
+        x, y, cotangent, *masks = (array[order] for array in (*self[:3], *self.masks))
+        return Example(x, y, cotangent, tuple(masks))
+
 
 def rounding_draws(state: Snapshot, example: Example) -> list[tuple[Snapshot, Example]]:
     """Return a state and an example as they are, and ROUNDING_DRAWS times with every last bit changed at random."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from jaxport import reference
 from jaxport.port import Port
 
 from . import tolerances
@@ -78,13 +78,13 @@ class TorchSide:
     """
 
     def __init__(self, port: Port, dtype: torch.dtype) -> None:
-        reference = importlib.import_module(f"jaxport.reference.{port.name}")
-        self.module: torch.nn.Module = reference.build().to(dtype)
+        file = reference.find(port.name)
+        self.module: torch.nn.Module = reference.build(port.name).to(dtype)
         name, kind = port.loss.func.__name__, port.optimizer.func.__name__
         # A loss or an optimiser that PyTorch does not have stands beside the model.
-        loss = getattr(reference, name, None) or getattr(torch.nn, name)
+        loss = getattr(file, name, None) or getattr(torch.nn, name)
         self.loss = loss(*port.loss.args, **port.loss.keywords)
-        optimizer = getattr(reference, kind, None) or getattr(torch.optim, kind)
+        optimizer = getattr(file, kind, None) or getattr(torch.optim, kind)
         self.optimizer = optimizer(self.module.parameters(), *port.optimizer.args, **port.optimizer.keywords)
         self.keys = {parameter: name for name, parameter in self.module.named_parameters()}
         self.steps = 0

@@ -126,9 +126,9 @@ class _Lockstep:
         truth_loss = self.truth32.step(example.cast(_F64))
         truth = _tensors(self.truth32.snapshot(), truth_loss)
         theirs = []
-        for state, nudged in rounding_draws(base, example):
+        for i, (state, draw) in enumerate(rounding_draws(base, example)):
             self.theirs32.restore(state)
-            their_loss = self.theirs32.step(nudged)
+            their_loss = self.theirs32.step(draw.shuffled(np.random.default_rng(i)) if i else draw)
             theirs.append(_tensors(self.theirs32.snapshot(), their_loss))
         with jax.enable_x64(False):
             self.ours32.restore(base)

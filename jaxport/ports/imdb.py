@@ -1,5 +1,6 @@
 """Whether a film review is good or bad, from its 200 last words."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,4 +25,14 @@ PORT = Port(
     batch_size=20,
     classes=("negative", "positive"),
     expected={"val_accuracy": (0.775, 0.815)},
+)
+
+VARIANTS = (
+    replace(
+        PORT,
+        name="imdb-torchtext",
+        title="convolutional network over the words of film reviews, torchtext's vocabulary",
+        source="How to eat PyTorch in 20 days, 1-3",
+        dataset="imdb_torchtext",
+    ),
 )

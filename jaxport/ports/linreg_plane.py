@@ -1,5 +1,6 @@
-"""A plane through 400 points, trained in the tutorial's high-level style."""
+"""A plane through 400 points, in the tutorial's three levels: the high one is the port, the others its variants."""
 
+from dataclasses import replace
 from functools import partial
 
 from jaxport import metrics, nn, optim
@@ -21,4 +22,28 @@ PORT = Port(
     batch_size=10,
     # The noise has variance 4; of 120 points, that is 4 ± 0.5.
     expected={"val_loss": (3.5, 4.5)},
+)
+
+VARIANTS = (
+    replace(
+        PORT,
+        name="linreg_plane-low",
+        title="plane through points, of raw arrays",
+        source="How to eat PyTorch in 20 days, 3-1",
+        model=linreg_plane.build_low,
+        dataset="whole_plane",
+        loss=partial(linreg_plane.HalfSquaredError),
+        optimizer=partial(optim.SGD, lr=1e-3),
+        epochs=1_000,
+        expected={"val_loss": (1.8, 2.2)},  # half the noise's variance
+    ),
+    replace(
+        PORT,
+        name="linreg_plane-mid",
+        title="plane through points, of a layer and an optimiser",
+        source="How to eat PyTorch in 20 days, 3-2",
+        dataset="whole_plane",
+        optimizer=partial(optim.SGD, lr=0.01),
+        expected={"val_loss": (3.6, 4.4)},
+    ),
 )

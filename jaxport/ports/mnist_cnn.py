@@ -1,5 +1,6 @@
-"""Handwritten digits with a small convolutional network, trained in the tutorial's script style."""
+"""Handwritten digits with a small convolutional network: the script style is the port, the other two its variants."""
 
+from dataclasses import replace
 from functools import partial
 
 from jaxport import metrics, nn, optim
@@ -23,4 +24,23 @@ PORT = Port(
     prepare=to_float,
     classes=tuple("0123456789"),
     expected={"val_accuracy": (0.965, 1.0)},
+)
+
+VARIANTS = (
+    replace(
+        PORT,
+        name="mnist_cnn-functions",
+        title="convolutional network on MNIST, function style",
+        model=mnist_cnn.build_functions,
+        optimizer=partial(optim.SGD, lr=0.01),
+        expected={"val_accuracy": (0.848, 0.908)},
+    ),
+    replace(
+        PORT,
+        name="mnist_cnn-class",
+        title="convolutional network on MNIST, class style",
+        model=mnist_cnn.build_class,
+        optimizer=partial(optim.Adam, lr=0.02),
+        expected={"val_accuracy": (0.9, 1.0)},
+    ),
 )

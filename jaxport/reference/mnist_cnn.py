@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 
@@ -21,3 +22,27 @@ def build() -> nn.Sequential:
             linear2=nn.Linear(32, 10),
         )
     )
+
+
+class Net(nn.Module):
+    """The same layers in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(build())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map pictures (N, 1, H, W) to logits (N, 10)."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def build_functions() -> Net:
+    """Return the model of the function style with new weights."""
+    return Net()
+
+
+def build_class() -> Net:
+    """Return the model of the class style with new weights."""
+    return Net()
