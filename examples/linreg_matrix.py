@@ -64,7 +64,7 @@ def train(w: jax.Array, x: jax.Array, y: jax.Array, updates: int) -> tuple[jax.A
 
 
 # %% [markdown]
-# ## 3. All steps
+# ## 3. Data, evaluate, use, save
 #
 # The design matrix `x` is float32 (5, 2), `y` is float32 (5,). The tutorial redraws its picture during the training;
 # here are the points with the line, and beside them the loss, whose first fall (the slope) takes a few updates and
@@ -75,7 +75,8 @@ def train(w: jax.Array, x: jax.Array, y: jax.Array, updates: int) -> tuple[jax.A
 # %%
 @chapter.command("A line through five points: section 3.2 in JAX.", expected={"loss": (8.20, 8.26)})
 def main(options: chapter.Options) -> dict[str, float]:
-    net, (x, y) = create_net(nnx.Rngs(0)), data.load("points").train
+    x, y = map(jnp.asarray, data.load("points").train)
+    net = create_net(nnx.Rngs(0))
     net.w[...], losses = train(net.w[...], x, y, updates=100 if options.smoke else 10_000)
     print(f"loss {losses[-1]:.6f}, weights {net.w[...]}, at x = 8 the line is at y = {net(jnp.array([8.0, 1.0])):.3f}")
     viz.plot_fit(x[:, 0], y, net(x), losses, options.out / "line.png")

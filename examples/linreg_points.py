@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A line through fifteen points, from two raw numbers
 #
-# Section 3 of PyTorch in practice: y = w x + b with w and b as bare parameters, and gradient descent on the mean squared
-# error. `jaxport.random.torch_rngs(2019)` in place of `nnx.Rngs(0)` starts from the tutorial's w, -0.1187.
+# Section 3 of PyTorch in practice in JAX: y = w x + b with w and b as bare parameters, and gradient descent on the mean
+# squared error. `jaxport.random.torch_rngs(2019)` in place of `nnx.Rngs(0)` starts from the tutorial's w, -0.1187.
 #
 # - Command: `python examples/linreg_points.py`. The points are in the package; `--smoke` takes fewer updates.
 # - Time: about 5 s on two CPU cores.
