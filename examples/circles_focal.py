@@ -62,7 +62,8 @@ def create_net(rngs: nnx.Rngs) -> DNNModel:
 # ## 3. The focal loss
 #
 # p is the probability that the net gives the true class. An easy example (p near 1) counts (1 - p)² as much, and the
-# rare class three times as much as the other. A loss of one's own is a function; with `where` it can leave out the rows
+# rare class three times as much as the other: `compare_losses` prints that an easy pair of examples falls to 0.005 of
+# its cross-entropy, and a hard one to 0.125. A loss of one's own is a function; with `where` it can leave out the rows
 # that fill up a short last batch.
 
 
@@ -72,6 +73,13 @@ def focal_loss(prediction: jax.Array, target: jax.Array, where: jax.Array | None
     bce = F.binary_cross_entropy(prediction, target, reduction="none")
     values = (0.75 * target + 0.25 * (1 - target)) * (1 - p) ** 2 * bce
     return values.mean(where=None if where is None else where[:, None])
+
+
+def compare_losses() -> None:
+    target = jnp.array([[1.0], [0.0]])
+    for name, prediction in ("hard", jnp.array([[0.5], [0.5]])), ("easy", jnp.array([[0.9], [0.1]])):
+        focal, bce = focal_loss(prediction, target), F.binary_cross_entropy(prediction, target)
+        print(f"{name} examples: focal loss {focal:.4f}, binary cross-entropy {bce:.4f}")
 
 
 # %% [markdown]
@@ -88,11 +96,11 @@ def focal_loss(prediction: jax.Array, target: jax.Array, where: jax.Array | None
 def penalised_adam() -> optax.GradientTransformation:
     adam = optim.Adam(lr=0.01)
 
-    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         def with_penalty(g: jax.Array, w: jax.Array) -> jax.Array:
             return g + 0.001 * (jnp.sign(w) + w) if w.ndim > 1 else g  # not the biases
 
-        return adam.update(jax.tree.map(with_penalty, gradients, params), state, params)
+        return adam.update(jax.tree.map(with_penalty, updates, params), state, params)
 
     return optax.GradientTransformation(adam.init, update)
 
@@ -134,6 +142,7 @@ def draw(net: DNNModel, splits: data.Splits, path: Path) -> None:
 def main(options: chapter.Options) -> dict[str, float]:
     splits, net, epochs = read(), create_net(nnx.Rngs(0)), 2 if options.smoke else 30
     print(jaxport.summary(net, (2,)))
+    compare_losses()
     history = train(net, splits, epochs, penalised_adam())
     print(history)
     viz.plot_history(history.columns, options.out / "history.png", "circles_focal: training")
