@@ -15,6 +15,7 @@ import numpy as np
 from .errors import JaxportError
 
 if TYPE_CHECKING:
+    from .data import Splits
     from .engine import Progress
     from .nn import Module
 
@@ -37,6 +38,18 @@ class Options:
     out: Path
     smoke: bool
     level: str
+
+    def load(self, name: str, smoke: int) -> Splits:
+        """Return data set `name`; of a smoke run, made-up data of its form, `smoke` examples and a fifth to validate.
+
+        Raises:
+            DataError: the files are not found, or not what they should be.
+        """
+        from . import data
+
+        return (
+            data.DATASETS[name].synthetic(smoke, np.random.default_rng(0)) if self.smoke else data.load(name, self.data)
+        )
 
 
 @dataclass(frozen=True)
