@@ -146,7 +146,7 @@ def append(history: Columns, row: Iterable[float]) -> None:
 # ## 4. Train, in the function style
 #
 # `train_step` and `valid_step` take what they need and return what they change, since compiled functions have no other
-# way. Beside the learning rate and the optimiser nothing else differs.
+# way. The optimiser is SGD here, as in the tutorial, and learns more slowly.
 
 
 # %%
