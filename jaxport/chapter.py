@@ -47,9 +47,9 @@ class Options:
         """
         from . import data
 
-        return (
-            data.DATASETS[name].synthetic(smoke, np.random.default_rng(0)) if self.smoke else data.load(name, self.data)
-        )
+        if self.smoke:
+            return data.DATASETS[name].synthetic(smoke, np.random.default_rng(0))
+        return data.load(name, self.data)
 
 
 @dataclass(frozen=True)
