@@ -10,10 +10,6 @@
 # - Score: area under the ROC curve of the validation part, at least 0.91. The exit status is 1 if it is missed.
 
 # %%
-from __future__ import annotations
-
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from matplotlib.figure import Figure
 
 import jaxport
-from jaxport import data, engine, metrics, nn, optim, viz
+from jaxport import chapter, data, engine, metrics, nn, optim, viz
 from jaxport.data import to_float
 from jaxport.engine import compile_function
-
-EXPECTED = (0.91, 1.0)
 
 # %% [markdown]
 # ## 1. Data
@@ -39,19 +32,8 @@ EXPECTED = (0.91, 1.0)
 
 
 # %%
-def read(folder: str | None, smoke: bool) -> data.Splits:
-    if smoke:
-        return data.DATASETS["cifar2"].synthetic(60, np.random.default_rng(0))
-    return data.load("cifar2", folder)
-
-
-def show(pictures: np.ndarray, titles: list[str], path: Path) -> None:
-    figure = Figure(figsize=(6, 6.4), dpi=120, layout="constrained")
-    for axes, picture, title in zip(figure.subplots(3, 3).flat, pictures, titles, strict=False):
-        axes.imshow(picture.transpose(1, 2, 0))
-        axes.set_title(title, fontsize=9)
-        axes.set_axis_off()
-    figure.savefig(path)
+def read(options: chapter.Options) -> data.Splits:
+    return options.load("cifar2", smoke=60)
 
 
 # %% [markdown]
@@ -146,10 +128,8 @@ def read_totals(task: engine.Task, totals: engine.Totals) -> tuple[float, float]
 
 # %%
 def evaluate(net: Net, splits: data.Splits) -> float:
-    part = (splits.val.x, splits.val.y[:, None].astype(np.float32))
-    found = jaxport.evaluate(
-        net, part, loss=nn.BCELoss(), metrics=[metrics.BinaryAUC()], batch_size=50, prepare=to_float
-    )
+    part, measures = (splits.val.x, splits.val.y[:, None].astype(np.float32)), [metrics.BinaryAUC()]
+    found = jaxport.evaluate(net, part, loss=nn.BCELoss(), metrics=measures, batch_size=50, prepare=to_float)
     print(f"validation: loss {found['loss']:.4f}  auc {found['auc']:.4f}")
     return found["auc"]
 
@@ -158,11 +138,10 @@ def use(net: Net, splits: data.Splits, path: Path) -> None:
     chosen = np.linspace(0, len(splits.val.x) - 1, 9).astype(int)
     probabilities = np.asarray(net.eval()(to_float(splits.val.x[chosen])))[:, 0]
     titles = [
-        f"{splits.classes[int(p > 0.5)]} ({max(p, 1 - p):.2f}), is {splits.classes[y]}"
+        f"{splits.classes[int(p > 0.5)]} ({max(p, 1 - p):.2f})\nis {splits.classes[y]}"
         for p, y in zip(probabilities, splits.val.y[chosen], strict=True)
     ]
-    show(splits.val.x[chosen], [title.replace(", ", "\n") for title in titles], path)
-    print(f"nine pictures: {'; '.join(titles)}")
+    viz.show_samples((splits.val.x[chosen], titles), 9, path)
 
 
 # %% [markdown]
@@ -184,37 +163,18 @@ def save(net: Net, splits: data.Splits, path: Path) -> None:
 
 
 # %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Airplanes and automobiles: chapter 1-2 in JAX.")
-    parser.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/examples/cifar2"), help="(%(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds on made-up data; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits = read(options.data, options.smoke)
-        options.out.mkdir(parents=True, exist_ok=True)
-        show(splits.train.x, [splits.classes[y] for y in splits.train.y[:9]], options.out / "pictures.png")
-        net = create_net(nnx.Rngs(0))
-        print(net, jaxport.summary(net, (3, 32, 32)), sep="\n")
-        history = train_model(net, splits, *((2, 12) if options.smoke else (20, 50)))
-        viz.plot_history(history, options.out / "history.png", "cifar2: training")
-        auc = evaluate(net, splits)
-        use(net, splits, options.out / "predictions.png")
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(auc) else 1
-    if not EXPECTED[0] <= auc <= EXPECTED[1]:
-        print(f"missed: validation auc {auc:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("Airplanes and automobiles: chapter 1-2 in JAX.", expected={"val_auc": (0.91, 1.0)})
+def main(options: chapter.Options) -> dict[str, float]:
+    splits, net = read(options), create_net(nnx.Rngs(0))
+    viz.show_samples(splits.train, 9, options.out / "pictures.png", classes=splits.classes)
+    print(net, jaxport.summary(net, (3, 32, 32)), sep="\n")
+    history = train_model(net, splits, *((2, 12) if options.smoke else (20, 50)))
+    viz.plot_history(history, options.out / "history.png", "cifar2: training")
+    auc = evaluate(net, splits)
+    use(net, splits, options.out / "predictions.png")
+    save(net, splits, options.out / "weights.safetensors")
+    return {"val_auc": auc}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

@@ -10,26 +10,18 @@
 #   first weight in five ends with, in PyTorch too. The exit status is 1 if it is missed.
 
 # %%
-from __future__ import annotations
-
-import argparse
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
 
 import jaxport
-from jaxport import data, engine, metrics, nn, optim, viz
+from jaxport import chapter, data, engine, metrics, nn, optim, viz
 from jaxport.nn import functional as F
-
-EXPECTED = (0.966, 0.99)
 
 # %% [markdown]
 # ## 1. Data
@@ -39,8 +31,8 @@ EXPECTED = (0.966, 0.99)
 
 
 # %%
-def read(folder: str | None) -> data.Splits:
-    return data.load("rare_circles", folder)
+def read() -> data.Splits:
+    return data.load("rare_circles")
 
 
 # %% [markdown]
@@ -70,7 +62,8 @@ def create_net(rngs: nnx.Rngs) -> DNNModel:
 # ## 3. The focal loss
 #
 # p is the probability that the net gives the true class. An easy example (p near 1) counts (1 - p)² as much, and the
-# rare class three times as much as the other. A loss of one's own is a function; with `where` it can leave out the rows
+# rare class three times as much as the other: `compare_losses` prints that an easy pair of examples falls to 0.005 of
+# its cross-entropy, and a hard one to 0.125. A loss of one's own is a function; with `where` it can leave out the rows
 # that fill up a short last batch.
 
 
@@ -80,6 +73,13 @@ def focal_loss(prediction: jax.Array, target: jax.Array, where: jax.Array | None
     bce = F.binary_cross_entropy(prediction, target, reduction="none")
     values = (0.75 * target + 0.25 * (1 - target)) * (1 - p) ** 2 * bce
     return values.mean(where=None if where is None else where[:, None])
+
+
+def compare_losses() -> None:
+    target = jnp.array([[1.0], [0.0]])
+    for name, prediction in ("hard", jnp.array([[0.5], [0.5]])), ("easy", jnp.array([[0.9], [0.1]])):
+        focal, bce = focal_loss(prediction, target), F.binary_cross_entropy(prediction, target)
+        print(f"{name} examples: focal loss {focal:.4f}, binary cross-entropy {bce:.4f}")
 
 
 # %% [markdown]
@@ -96,11 +96,11 @@ def focal_loss(prediction: jax.Array, target: jax.Array, where: jax.Array | None
 def penalised_adam() -> optax.GradientTransformation:
     adam = optim.Adam(lr=0.01)
 
-    def update(gradients: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         def with_penalty(g: jax.Array, w: jax.Array) -> jax.Array:
             return g + 0.001 * (jnp.sign(w) + w) if w.ndim > 1 else g  # not the biases
 
-        return adam.update(jax.tree.map(with_penalty, gradients, params), state, params)
+        return adam.update(jax.tree.map(with_penalty, updates, params), state, params)
 
     return optax.GradientTransformation(adam.init, update)
 
@@ -118,10 +118,7 @@ def weight_decay() -> optax.GradientTransformation:
 def train(net: DNNModel, splits: data.Splits, epochs: int, optimizer: optax.GradientTransformation) -> engine.History:
     model = jaxport.Model(net)
     model.compile(focal_loss, optimizer, metrics=[metrics.BinaryAccuracy()])
-    history = model.fit(splits.train, epochs, validation=splits.val, batch_size=100, seed=0, verbose=0)
-    for epoch in range(0, len(history), max(1, len(history) // 10)):
-        print("  ".join(f"{name} {column[epoch]:.4g}" for name, column in history.columns.items()))
-    return history
+    return model.fit(splits.train, epochs, validation=splits.val, batch_size=100, seed=0, verbose=0)
 
 
 # %% [markdown]
@@ -132,70 +129,29 @@ def train(net: DNNModel, splits: data.Splits, epochs: int, optimizer: optax.Grad
 
 # %%
 def draw(net: DNNModel, splits: data.Splits, path: Path) -> None:
-    x, truth = splits.val.x, splits.val.y[:, 0] == 1
-    guess = np.asarray(net.eval()(x))[:, 0] > 0.5
-    figure = Figure(figsize=(10, 5), dpi=120, layout="constrained")
-    for axes, title, positive in zip(figure.subplots(1, 2), ("true", "predicted"), (truth, guess), strict=True):
-        axes.scatter(*x[positive].T, s=8, color="#d55e00", label="positive")
-        axes.scatter(*x[~positive].T, s=8, color="#0072b2", label="negative")
-        axes.set(title=title, aspect="equal")
-        axes.legend(frameon=False)
-    figure.savefig(path)
+    x, y = splits.val
+    viz.plot_classes(x, y, net.eval()(x) > 0.5, path, classes=("negative", "positive"))
 
 
 # %% [markdown]
-# ## 7. Save
+# ## 7. Save, and all steps
 
 
 # %%
-def save(net: DNNModel, splits: data.Splits, path: Path) -> None:
-    jaxport.save_file(jaxport.state_dict(net), path)
-    clone = create_net(nnx.Rngs(1)).eval()
-    jaxport.load_state_dict(clone, jaxport.load_file(path))
-    x = splits.val.x
-    np.testing.assert_array_equal(clone(x), net.eval()(x))
-    print(f"saved {', '.join(jaxport.state_dict(net))}; the reloaded net predicts the same")
-
-
-# %% [markdown]
-# ## All steps
-
-
-# %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Focal loss and penalties: chapter 5-3 in JAX.")
-    parser.add_argument("--data", metavar="DIR", help="not needed: the points are in the package")
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("runs/examples/circles_focal"), help="(%(default)s)"
-    )
-    parser.add_argument("--smoke", action="store_true", help="two epochs; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits = read(options.data)
-        options.out.mkdir(parents=True, exist_ok=True)
-        net = create_net(nnx.Rngs(0))
-        print(jaxport.summary(net, (2,)))
-        history = train(net, splits, 2 if options.smoke else 30, penalised_adam())
-        other = train(create_net(nnx.Rngs(0)), splits, 2 if options.smoke else 30, weight_decay())
-        print(f"with weight decay instead: {other.columns['val_accuracy'][-1]:.4f}")
-        accuracy = history.columns["val_accuracy"][-1]
-        viz.plot_history(history.columns, options.out / "history.png", "circles_focal: training")
-        draw(net, splits, options.out / "rings.png")
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(history.columns["val_loss"][-1]) else 1
-    if not EXPECTED[0] <= accuracy <= EXPECTED[1]:
-        print(f"missed: validation accuracy {accuracy:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("Focal loss and penalties: chapter 5-3 in JAX.", expected={"val_accuracy": (0.966, 0.99)})
+def main(options: chapter.Options) -> dict[str, float]:
+    splits, net, epochs = read(), create_net(nnx.Rngs(0)), 2 if options.smoke else 30
+    print(jaxport.summary(net, (2,)))
+    compare_losses()
+    history = train(net, splits, epochs, penalised_adam())
+    print(history)
+    viz.plot_history(history.columns, options.out / "history.png", "circles_focal: training")
+    draw(net, splits, options.out / "rings.png")
+    other = train(create_net(nnx.Rngs(0)), splits, epochs, weight_decay())
+    print(f"with weight decay instead: {other['val_accuracy'][-1]:.4f}")
+    chapter.save(net, create_net(nnx.Rngs(1)), splits.val.x, options.out / "weights.safetensors")
+    return {"val_accuracy": history["val_accuracy"][-1]}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

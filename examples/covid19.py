@@ -10,10 +10,6 @@
 # - Score: a final loss between 0.1 and 0.5. The exit status is 1 if it is missed.
 
 # %%
-from __future__ import annotations
-
-import argparse
-import sys
 from pathlib import Path
 
 import jax
@@ -23,10 +19,8 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import jaxport
-from jaxport import data, engine, nn, optim, viz
+from jaxport import chapter, data, engine, nn, optim, viz
 from jaxport.data import covid
-
-EXPECTED = (0.1, 0.5)
 
 # %% [markdown]
 # ## 1. Data
@@ -36,11 +30,10 @@ EXPECTED = (0.1, 0.5)
 
 
 # %%
-def read(folder: str | None, smoke: bool) -> tuple[data.Splits, np.ndarray]:
-    if smoke:
-        splits = data.DATASETS["covid"].synthetic(38, np.random.default_rng(0))
+def read(options: chapter.Options) -> tuple[data.Splits, np.ndarray]:
+    splits = options.load("covid", smoke=38)
+    if options.smoke:
         return splits, np.concatenate([splits.train.x[0], splits.train.y])
-    splits = data.load("covid", folder)
     return splits, covid.differences(splits.origin)[1]
 
 
@@ -158,35 +151,16 @@ def save(net: Net, splits: data.Splits, path: Path) -> None:
 
 
 # %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="A forecast of COVID-19: chapter 1-4 in JAX.")
-    parser.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/examples/covid19"), help="(%(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds on made-up data; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits, series = read(options.data, options.smoke)
-        options.out.mkdir(parents=True, exist_ok=True)
-        net = create_net(nnx.Rngs(0))
-        print(net, jaxport.summary(net, (8, 3)), sep="\n")
-        history = train(net, splits, epochs=5 if options.smoke else 100)
-        loss = evaluate(net, splits, history, options.out / "history.png")
-        use(net, series, options.out / "forecast.png")
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(loss) else 1
-    if not EXPECTED[0] <= loss <= EXPECTED[1]:
-        print(f"missed: loss {loss:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("A forecast of COVID-19: chapter 1-4 in JAX.", expected={"loss": (0.1, 0.5)})
+def main(options: chapter.Options) -> dict[str, float]:
+    (splits, series), net = read(options), create_net(nnx.Rngs(0))
+    print(net, jaxport.summary(net, (8, 3)), sep="\n")
+    history = train(net, splits, epochs=5 if options.smoke else 100)
+    loss = evaluate(net, splits, history, options.out / "history.png")
+    use(net, series, options.out / "forecast.png")
+    save(net, splits, options.out / "weights.safetensors")
+    return {"loss": loss}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

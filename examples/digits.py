@@ -9,21 +9,13 @@
 # - Score: validation accuracy of at least 0.97. The exit status is 1 if it is missed.
 
 # %%
-from __future__ import annotations
-
-import argparse
-import sys
 from pathlib import Path
 
-import numpy as np
 from flax import nnx
-from matplotlib.figure import Figure
 
 import jaxport
-from jaxport import data, engine, metrics, nn, optim, viz
+from jaxport import chapter, data, engine, metrics, nn, optim, viz
 from jaxport.data import to_float
-
-EXPECTED = (0.97, 1.0)
 
 # %% [markdown]
 # ## 1. Data
@@ -34,19 +26,8 @@ EXPECTED = (0.97, 1.0)
 
 
 # %%
-def read(folder: str | None, smoke: bool) -> data.Splits:
-    if smoke:
-        return data.DATASETS["digits"].synthetic(64, np.random.default_rng(0))
-    return data.load("digits", folder)
-
-
-def show(pictures: np.ndarray, titles: list[str], path: Path) -> None:
-    figure = Figure(figsize=(5, 5.6), dpi=120, layout="constrained")
-    for axes, picture, title in zip(figure.subplots(3, 3).flat, pictures[:, 0], titles, strict=False):
-        axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(title, fontsize=10)
-        axes.set_axis_off()
-    figure.savefig(path)
+def read(options: chapter.Options) -> data.Splits:
+    return options.load("digits", smoke=64)
 
 
 # %% [markdown]
@@ -81,11 +62,6 @@ def create_net(rngs: nnx.Rngs) -> nn.Sequential:
 
 # %%
 def train(net: nn.Sequential, splits: data.Splits, epochs: int) -> engine.History:
-    def log(progress: engine.Progress) -> None:
-        if progress.row is not None:
-            values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
-            print(f"epoch {progress.epoch:2}  {values}")
-
     return jaxport.fit(
         net,
         splits.train,
@@ -96,7 +72,7 @@ def train(net: nn.Sequential, splits: data.Splits, epochs: int) -> engine.Histor
         batch_size=32,
         validation=splits.val,
         prepare=to_float,
-        on_progress=log,
+        on_progress=chapter.print_epoch,
     )
 
 
@@ -109,14 +85,8 @@ def train(net: nn.Sequential, splits: data.Splits, epochs: int) -> engine.Histor
 # %%
 def evaluate(net: nn.Sequential, splits: data.Splits, history: engine.History, path: Path) -> dict[str, float]:
     viz.plot_history(history.columns, path, "digits: training")
-    result = jaxport.evaluate(
-        net,
-        splits.val,
-        loss=nn.CrossEntropyLoss(),
-        metrics=[metrics.Accuracy()],
-        batch_size=32,
-        prepare=to_float,
-    )
+    loss, measures = nn.CrossEntropyLoss(), [metrics.Accuracy()]
+    result = jaxport.evaluate(net, splits.val, loss=loss, metrics=measures, batch_size=32, prepare=to_float)
     print(f"validation: loss {result['loss']:.4f}  accuracy {result['accuracy']:.4f}")
     return result
 
@@ -130,64 +100,30 @@ def evaluate(net: nn.Sequential, splits: data.Splits, history: engine.History, p
 
 # %%
 def use(net: nn.Sequential, splits: data.Splits, path: Path) -> None:
-    guesses = np.asarray(net.eval()(to_float(splits.val.x))).argmax(axis=1)
-    chosen = np.argsort(guesses == splits.val.y, kind="stable")[:9]
-    titles = [f"{splits.classes[guesses[i]]}, in truth {splits.classes[splits.val.y[i]]}" for i in chosen]
-    show(splits.val.x[chosen], titles, path)
-    print(f"{(guesses != splits.val.y).sum()} of {len(guesses)} wrong; the first pictures: {'; '.join(titles[:3])}")
+    x, y = splits.val
+    guesses = net.eval()(to_float(x)).argmax(axis=1)
+    viz.show_predictions(x, guesses, y, 9, path, classes=splits.classes)
+    print(f"{(guesses != y).sum()} of {len(y)} wrong")
 
 
 # %% [markdown]
-# ## 6. Save
+# ## 6. Save, and all six steps
 #
 # Random keys of dropout are not part of a `state_dict`: the file has the eight arrays that PyTorch's net has.
 
 
 # %%
-def save(net: nn.Sequential, splits: data.Splits, path: Path) -> None:
-    jaxport.save_file(jaxport.state_dict(net), path)
-    clone = create_net(nnx.Rngs(1)).eval()
-    jaxport.load_state_dict(clone, jaxport.load_file(path))
-    pictures = to_float(splits.val.x[:32])
-    np.testing.assert_array_equal(clone(pictures), net.eval()(pictures))
-    print(f"saved {', '.join(jaxport.state_dict(net))}; the reloaded net predicts the same")
-
-
-# %% [markdown]
-# ## All six steps
-
-
-# %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="A convolutional network on scikit-learn's embedded digits.")
-    parser.add_argument("--data", metavar="DIR", help="not needed: the digits are embedded")
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/examples/digits"), help="(%(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds on made-up data; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits = read(options.data, options.smoke)
-        options.out.mkdir(parents=True, exist_ok=True)
-        show(splits.train.x, [f"label {splits.classes[y]}" for y in splits.train.y[:9]], options.out / "pictures.png")
-        net = create_net(nnx.Rngs(0))
-        print(net, jaxport.summary(net, (1, 28, 28)), sep="\n")
-        history = train(net, splits, epochs=1 if options.smoke else 20)
-        result = evaluate(net, splits, history, options.out / "history.png")
-        use(net, splits, options.out / "predictions.png")
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(result["loss"]) else 1
-    if not EXPECTED[0] <= result["accuracy"] <= EXPECTED[1]:
-        print(f"missed: validation accuracy {result['accuracy']:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("A convolutional network on scikit-learn's embedded digits.", expected={"val_accuracy": (0.97, 1.0)})
+def main(options: chapter.Options) -> dict[str, float]:
+    splits, net = read(options), create_net(nnx.Rngs(0))
+    viz.show_samples(splits.train, 9, options.out / "pictures.png", classes=splits.classes)
+    print(net, jaxport.summary(net, (1, 28, 28)), sep="\n")
+    history = train(net, splits, epochs=1 if options.smoke else 20)
+    result = evaluate(net, splits, history, options.out / "history.png")
+    use(net, splits, options.out / "predictions.png")
+    chapter.save(net, create_net(nnx.Rngs(1)), to_float(splits.val.x[:32]), options.out / "weights.safetensors")
+    return {"val_accuracy": result["accuracy"]}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

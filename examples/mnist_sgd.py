@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Handwritten digits with SGD by hand
 #
-# Section 4 of the hands-on notes in JAX: one hidden layer, and stochastic gradient descent in two lines.
+# Section 4 of PyTorch in practice in JAX: one hidden layer, and stochastic gradient descent in two lines.
 #
 # - Command: `python examples/mnist_sgd.py --data DIR`, where DIR holds `mnist` (default:
 #   `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
@@ -9,10 +9,6 @@
 # - Score: mean training loss over the epoch between 0.875 and 0.935. The exit status is 1 if it is missed.
 
 # %%
-from __future__ import annotations
-
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +18,9 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import jaxport
-from jaxport import data, metrics, nn
+from jaxport import chapter, data, metrics, nn, viz
 from jaxport.data import to_float
 
-EXPECTED = (0.875, 0.935)
 criterion = nn.CrossEntropyLoss()
 
 
@@ -41,10 +36,8 @@ def to_signed(x: Any) -> Any:
 
 
 # %%
-def read(folder: str | None, smoke: bool) -> data.Splits:
-    if smoke:
-        return data.DATASETS["mnist"].synthetic(300, np.random.default_rng(0))
-    return data.load("mnist", folder)
+def read(options: chapter.Options) -> data.Splits:
+    return options.load("mnist", smoke=300)
 
 
 # %% [markdown]
@@ -59,7 +52,7 @@ def create_net(rngs: nnx.Rngs) -> nn.Sequential:
 # %% [markdown]
 # ## 3. Train
 #
-# The notes change `param.data` in place, parameter by parameter. Here the parameters are a tree of arrays, and
+# The tutorial changes `param.data` in place, parameter by parameter. Here the parameters are a tree of arrays, and
 # `jax.tree.map` makes the new tree: p - lr · g. `nnx.split` takes the net apart, `nnx.merge` puts it together.
 
 
@@ -104,69 +97,27 @@ def use(net: nn.Sequential, splits: data.Splits, path: Path) -> dict[str, float]
     result = jaxport.evaluate(net, splits.val, loss=loss, metrics=measures, batch_size=100, prepare=to_signed)
     print(f"validation: loss {result['loss']:.4f}  accuracy {result['accuracy']:.4f}")
     x, y = splits.val.x[:500], splits.val.y[:500]
-    guesses = np.asarray(net.eval()(to_signed(x))).argmax(axis=1)
-    figure = Figure(figsize=(6, 6.8), dpi=120, layout="constrained")
-    chosen = np.argsort(guesses == y, kind="stable")[:9]
-    for axes, i in zip(figure.subplots(3, 3).flat, chosen, strict=True):
-        axes.imshow(x[i, 0], cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(f"{splits.classes[guesses[i]]}\nis {splits.classes[y[i]]}", fontsize=9)
-        axes.set_axis_off()
-    figure.savefig(path)
+    viz.show_predictions(x, net.eval()(to_signed(x)), y, 9, path, classes=splits.classes)
     return result
 
 
 # %% [markdown]
-# ## 5. Save
+# ## 5. Save, and all steps
 
 
 # %%
-def save(net: nn.Sequential, splits: data.Splits, path: Path) -> None:
-    jaxport.save_file(jaxport.state_dict(net), path)
-    clone = create_net(nnx.Rngs(1)).eval()
-    jaxport.load_state_dict(clone, jaxport.load_file(path))
-    x = to_signed(splits.val.x[:20])
-    np.testing.assert_array_equal(clone(x), net.eval()(x))
-    print(f"saved {', '.join(jaxport.state_dict(net))}; the reloaded net predicts the same")
-
-
-# %% [markdown]
-# ## All steps
-
-
-# %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Handwritten digits with SGD by hand, in JAX.")
-    parser.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("runs/examples/mnist_sgd"), help="(%(default)s)"
-    )
-    parser.add_argument("--smoke", action="store_true", help="a few seconds on made-up data; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits = read(options.data, options.smoke)
-        options.out.mkdir(parents=True, exist_ok=True)
-        net = create_net(nnx.Rngs(0))
-        print(net, jaxport.summary(net, (1, 28, 28)), sep="\n")
-        losses = train(net, splits)
-        loss = float(np.mean(losses))
-        print(f"mean loss over the epoch {loss:.6f}")
-        draw(losses, options.out / "history.png")
-        result = use(net, splits, options.out / "predictions.png")
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(result["loss"]) else 1
-    if not EXPECTED[0] <= loss <= EXPECTED[1]:
-        print(f"missed: mean training loss over the epoch {loss:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("Handwritten digits with SGD by hand, in JAX.", expected={"loss": (0.875, 0.935)})
+def main(options: chapter.Options) -> dict[str, float]:
+    splits, net = read(options), create_net(nnx.Rngs(0))
+    print(net, jaxport.summary(net, (1, 28, 28)), sep="\n")
+    losses = train(net, splits)
+    loss = float(np.mean(losses))
+    print(f"mean loss over the epoch {loss:.6f}")
+    draw(losses, options.out / "history.png")
+    use(net, splits, options.out / "predictions.png")
+    chapter.save(net, create_net(nnx.Rngs(1)), to_signed(splits.val.x[:20]), options.out / "weights.safetensors")
+    return {"loss": loss}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

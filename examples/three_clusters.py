@@ -8,22 +8,14 @@
 # - Score: accuracy of at least 0.95 after 10,000 updates. The exit status is 1 if it is missed.
 
 # %%
-from __future__ import annotations
-
-import argparse
-import sys
 from pathlib import Path
 
 import jax
-import numpy as np
 from flax import nnx
-from matplotlib.figure import Figure
 
 import jaxport
-from jaxport import data, engine, metrics, nn, optim, viz
+from jaxport import chapter, data, engine, metrics, nn, optim, viz
 from jaxport.nn import functional as F
-
-EXPECTED = (0.95, 1.0)
 
 # %% [markdown]
 # ## 1. Data
@@ -33,8 +25,8 @@ EXPECTED = (0.95, 1.0)
 
 
 # %%
-def read(folder: str | None) -> data.Splits:
-    return data.load("three_clusters", folder)
+def read() -> data.Splits:
+    return data.load("three_clusters")
 
 
 # %% [markdown]
@@ -67,92 +59,41 @@ def create_net(rngs: nnx.Rngs) -> Net:
 
 # %%
 def train(net: Net, splits: data.Splits, updates: int) -> engine.History:
-    history = jaxport.fit(
-        net,
-        splits.train,
-        loss=nn.CrossEntropyLoss(),
-        optimizer=optim.SGD(lr=0.02),
-        metrics=[metrics.Accuracy()],
-        epochs=updates,
-    )
-    for update in range(0, updates, max(1, updates // 5)):
-        loss, accuracy = (history.columns[name][update] for name in ("loss", "accuracy"))
-        print(f"update {update:6,}: loss {loss:.4f}  accuracy {accuracy:.4f}")
-    return history
+    loss, optimizer, measures = nn.CrossEntropyLoss(), optim.SGD(lr=0.02), [metrics.Accuracy()]
+    return jaxport.fit(net, splits.train, loss=loss, optimizer=optimizer, metrics=measures, epochs=updates)
 
 
 # %% [markdown]
 # ## 4. Evaluate and use
 #
-# `argmax` is the second result of the tutorial's `torch.max(output, 1)`. Wrong points are black.
+# `argmax` is the second result of the tutorial's `torch.max(output, 1)`. Wrong points have a black edge.
 
 
 # %%
 def use(net: Net, splits: data.Splits, path: Path) -> float:
     x, y = splits.train
-    guesses = np.asarray(net.eval()(x)).argmax(axis=1)
-    figure = Figure(figsize=(6, 5), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    for number, name in enumerate(splits.classes):
-        axes.scatter(*x[(guesses == number) & (y == number)].T, s=10, label=name)
-    axes.scatter(*x[guesses != y].T, s=14, color="black", label="wrong")
+    guesses = net.eval()(x).argmax(axis=1)
+    viz.plot_classes(x, y, guesses, path, classes=splits.classes)
     accuracy = float((guesses == y).mean())
-    axes.set(title=f"accuracy {accuracy:.4f}", xlabel="x1", ylabel="x2")
-    axes.legend(frameon=False)
-    figure.savefig(path)
     print(f"accuracy {accuracy:.4f}")
     return accuracy
 
 
 # %% [markdown]
-# ## 5. Save
+# ## 5. Save, and all steps
 
 
 # %%
-def save(net: Net, splits: data.Splits, path: Path) -> None:
-    jaxport.save_file(jaxport.state_dict(net), path)
-    clone = create_net(nnx.Rngs(1)).eval()
-    jaxport.load_state_dict(clone, jaxport.load_file(path))
-    x = splits.train.x
-    np.testing.assert_array_equal(clone(x), net.eval()(x))
-    print(f"saved {', '.join(jaxport.state_dict(net))}; the reloaded net predicts the same")
-
-
-# %% [markdown]
-# ## All steps
-
-
-# %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Three clusters of points, in JAX.")
-    parser.add_argument("--data", metavar="DIR", help="not needed: the points are in the package")
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("runs/examples/three_clusters"), help="(%(default)s)"
-    )
-    parser.add_argument("--smoke", action="store_true", help="fewer updates; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits = read(options.data)
-        options.out.mkdir(parents=True, exist_ok=True)
-        net = create_net(nnx.Rngs(0))
-        history = train(net, splits, updates=20 if options.smoke else 10_000)
-        viz.plot_history(history.columns, options.out / "history.png", "three_clusters: training")
-        accuracy = use(net, splits, options.out / "clusters.png")
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(accuracy) else 1
-    if not EXPECTED[0] <= accuracy <= EXPECTED[1]:
-        print(f"missed: accuracy {accuracy:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("Three clusters of points, in JAX.", expected={"accuracy": (0.95, 1.0)})
+def main(options: chapter.Options) -> dict[str, float]:
+    splits, net = read(), create_net(nnx.Rngs(0))
+    history = train(net, splits, updates=20 if options.smoke else 10_000)
+    print(history)
+    viz.plot_history(history.columns, options.out / "history.png", "three_clusters: training")
+    accuracy = use(net, splits, options.out / "clusters.png")
+    chapter.save(net, create_net(nnx.Rngs(1)), splits.train.x, options.out / "weights.safetensors")
+    return {"accuracy": accuracy}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

@@ -10,10 +10,6 @@
 # - Score: validation accuracy between 0.767 and 0.836. The exit status is 1 if it is missed.
 
 # %%
-from __future__ import annotations
-
-import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +18,8 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 import jaxport
-from jaxport import data, engine, metrics, nn, optim, viz
+from jaxport import chapter, data, engine, metrics, nn, optim, viz
 from jaxport.data.titanic import FEATURES
-
-EXPECTED = (0.767, 0.836)
 
 # %% [markdown]
 # ## 1. Data
@@ -39,10 +33,8 @@ EXPECTED = (0.767, 0.836)
 
 
 # %%
-def read(folder: str | None, smoke: bool) -> data.Splits:
-    if smoke:
-        return data.DATASETS["titanic"].synthetic(200, np.random.default_rng(0))
-    return data.load("titanic", folder)
+def read(options: chapter.Options) -> data.Splits:
+    return options.load("titanic", smoke=200)
 
 
 # %% [markdown]
@@ -117,8 +109,7 @@ def train(net: nn.Sequential, splits: data.Splits, epochs: int) -> engine.Histor
         batch_size=8,
         validation=splits.val,
     )
-    for row in zip(*history.columns.values(), strict=True):
-        print("  ".join(f"{name} {value:.4g}" for name, value in zip(history.columns, row, strict=True)))
+    print(history)
     return history
 
 
@@ -174,36 +165,17 @@ def save(net: nn.Sequential, splits: data.Splits, path: Path) -> None:
 
 
 # %%
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Who survived the Titanic: chapter 1-1 in JAX.")
-    parser.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/examples/titanic"), help="(%(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds on made-up data; the score does not count")
-    options = parser.parse_args(arguments)
-    try:
-        splits = read(options.data, options.smoke)
-        options.out.mkdir(parents=True, exist_ok=True)
-        explore(splits, options.out / "exploration.png")
-        net = create_net(nnx.Rngs(0))
-        print(net, jaxport.summary(net, (15,)), sep="\n")
-        history = train(net, splits, epochs=2 if options.smoke else 10)
-        result = evaluate(net, splits, history, options.out / "history.png")
-        use(net, splits)
-        save(net, splits, options.out / "weights.safetensors")
-    except (jaxport.errors.JaxportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if options.smoke:
-        return 0 if np.isfinite(result["loss"]) else 1
-    if not EXPECTED[0] <= result["accuracy"] <= EXPECTED[1]:
-        print(f"missed: validation accuracy {result['accuracy']:.4f} is not within {EXPECTED}", file=sys.stderr)
-        return 1
-    return 0
+@chapter.command("Who survived the Titanic: chapter 1-1 in JAX.", expected={"val_accuracy": (0.767, 0.836)})
+def main(options: chapter.Options) -> dict[str, float]:
+    splits, net = read(options), create_net(nnx.Rngs(0))
+    explore(splits, options.out / "exploration.png")
+    print(net, jaxport.summary(net, (15,)), sep="\n")
+    history = train(net, splits, epochs=2 if options.smoke else 10)
+    result = evaluate(net, splits, history, options.out / "history.png")
+    use(net, splits)
+    save(net, splits, options.out / "weights.safetensors")
+    return {"val_accuracy": result["accuracy"]}
 
 
 # %%
-if __name__ == "__main__":
-    if "ipykernel" in sys.modules:  # in a notebook: the options are the list
-        main([])
-    else:
-        sys.exit(main())
+main.start(__name__)

@@ -8,8 +8,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .errors import JaxportError
+
+if TYPE_CHECKING:
+    from .data import Splits
+    from .engine import Progress
+    from .nn import Module
 
 Bounds = tuple[float, float]
 """The least and the largest value that counts as met."""
@@ -30,6 +38,18 @@ class Options:
     out: Path
     smoke: bool
     level: str
+
+    def load(self, name: str, smoke: int) -> Splits:
+        """Return data set `name`; of a smoke run, made-up data of its form, `smoke` examples and a fifth to validate.
+
+        Raises:
+            DataError: the files are not found, or not what they should be.
+        """
+        from . import data
+
+        if self.smoke:
+            return data.DATASETS[name].synthetic(smoke, np.random.default_rng(0))
+        return data.load(name, self.data)
 
 
 @dataclass(frozen=True)
@@ -131,3 +151,30 @@ def command(
         return Command(run, Path(run.__code__.co_filename).stem, title, expected or {}, tuple(levels))
 
     return decorate
+
+
+def save(net: Module, other: Module, x: Any, path: Path) -> None:
+    """Write the weights of `net`, read them into `other`, a new net of its kind, and see that both predict the same.
+
+    Args:
+        net: trained.
+        other: its weights are replaced.
+        x: inputs (N, …) as the nets take them; both are in evaluation mode.
+        path: the file, `.safetensors`.
+
+    Raises:
+        AssertionError: a prediction differs, in whatever bit.
+    """
+    from .interop import load_file, load_state_dict, save_file, state_dict
+
+    save_file(state_dict(net), path)
+    load_state_dict(other, load_file(path))
+    np.testing.assert_array_equal(other.eval()(x), net.eval()(x))
+    print(f"saved {', '.join(state_dict(net))}; the reloaded net predicts the same")
+
+
+def print_epoch(progress: Progress) -> None:
+    """Print the row of an epoch that is over: ``fit(on_progress=chapter.print_epoch)``."""
+    if progress.row is not None:
+        values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
+        print(f"epoch {progress.epoch:2}  {values}")

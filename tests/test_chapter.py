@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from flax import nnx
 
-from jaxport import chapter
-from jaxport.errors import UsageError
+import jaxport
+from jaxport import chapter, engine, nn
+from jaxport.errors import DataError, UsageError
 
 
 def make(result=None, expected=None, levels=(), error=None):
@@ -82,3 +85,34 @@ def test_start_does_nothing_when_imported_and_exits_as_a_script(monkeypatch, tmp
     monkeypatch.setattr("sys.argv", ["kernel", "-f", "connection.json"])
     main.start("__main__")
     assert len(seen) == 2
+
+
+def test_a_smoke_run_loads_made_up_data(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAXPORT_DATA", raising=False)
+    splits = chapter.Options(None, tmp_path, True, "").load("mnist", smoke=10)
+    assert (splits.origin, len(splits.train.x), len(splits.val.x)) == ("synthetic", 10, 2)
+    assert len(chapter.Options(None, tmp_path, False, "").load("points", smoke=10).train.x) == 5
+    with pytest.raises(DataError, match=f"'mnist' is not found in {tmp_path}"):
+        chapter.Options(str(tmp_path), tmp_path, False, "").load("mnist", smoke=10)
+
+
+def test_saved_weights_are_read_and_compared(tmp_path, monkeypatch, capsys):
+    net, other = (
+        nn.Sequential(nn.Dropout(0.5, rngs=rngs), nn.Linear(2, 1, rngs=rngs)) for rngs in map(nnx.Rngs, (0, 1))
+    )
+    x = np.ones((3, 2), np.float32)
+    chapter.save(net, other, x, tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(other[1].weight[...], net[1].weight[...])
+    assert jaxport.load_file(tmp_path / "w.safetensors").keys() == {"1.weight", "1.bias"}
+    assert capsys.readouterr().out == "saved 1.weight, 1.bias; the reloaded net predicts the same\n"
+    monkeypatch.setattr("jaxport.interop.load_state_dict", lambda *_: None)
+    with pytest.raises(AssertionError):
+        chapter.save(net, nn.Sequential(nn.Linear(2, 1, rngs=nnx.Rngs(2))), x, tmp_path / "w.safetensors")
+    assert capsys.readouterr().out == ""
+
+
+def test_an_epoch_is_a_line(capsys):
+    chapter.print_epoch(engine.Progress(1, 5, 10, 0.5))
+    assert capsys.readouterr().out == ""
+    chapter.print_epoch(engine.Progress(1, 5, 10, 0.5, {"loss": 0.5, "val_accuracy": 0.25}))
+    assert capsys.readouterr().out == "epoch  1  loss 0.5000  val_accuracy 0.2500\n"

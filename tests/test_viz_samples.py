@@ -5,7 +5,7 @@ import pytest
 
 from jaxport.data.dataset import ArrayDataset
 from jaxport.errors import UsageError
-from jaxport.viz import show_samples
+from jaxport.viz import show_predictions, show_samples
 
 pytest.importorskip("matplotlib")
 RNG = np.random.default_rng(0)
@@ -95,6 +95,19 @@ def test_a_float_image_of_one_value_is_black(tmp_path):
     figure = show_samples((np.full((1, 4, 4), 7.0), [0]), 1, tmp_path / "S.PNG")
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), np.zeros((4, 4)))
     assert (tmp_path / "S.PNG").exists()
+
+
+@pytest.mark.parametrize("scores", [False, True], ids=["labels", "scores"])
+def test_predictions_have_the_wrong_ones_first_with_the_truth(scores, tmp_path):
+    guess = np.array([0, 1, 2, 0, 2, 2, 1, 1, 2, 0])  # LABELS but for the fifth and the seventh
+    given = np.eye(3)[guess] + 1 if scores else guess[:, None]
+    figure = show_predictions(BYTES, given, LABELS, 4, tmp_path / "p.png", classes="abc")
+    assert [axes.get_title() for axes in figure.axes] == ["c\nis b", "b\nis a", "a", "b"]
+    for axes, index in zip(figure.axes, (4, 6, 0, 1), strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), np.moveaxis(BYTES[index], 0, -1))
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UsageError, match="images, guess and truth must be as many, got 10, 10 and 9"):
+        show_predictions(BYTES, given, LABELS[:9])
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,40 @@ def show_samples(
     return figure
 
 
+def show_predictions(
+    images: Any,
+    guess: Any,
+    truth: Any,
+    n: int = 9,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    classes: Sequence[str] = (),
+) -> "Figure":
+    """Draw `n` images with what a model takes them for, wrong ones first; a notebook shows the returned figure.
+
+    Args:
+        images: (N, …), each as `show_samples` takes them.
+        guess: labels (N,), or scores (N, classes), of which the largest counts.
+        truth: labels (N,); where the guess differs, the truth stands below it.
+        n: how many.
+        path: also written there; ends in `.png`; the file appears when it is complete.
+        classes: names of the labels.
+
+    Raises:
+        UsageError: images, guess and truth differ in length; or what `show_samples` refuses.
+    """
+    scores, labels = np.asarray(guess), np.asarray(truth)
+    found = scores.argmax(axis=1) if scores.ndim == 2 and scores.shape[1] > 1 else scores.reshape(-1)
+    labels = labels.reshape(-1)
+    if not len(images) == len(found) == len(labels):
+        sizes = f"{len(images)}, {len(found)} and {len(labels)}"
+        raise UsageError(f"images, guess and truth must be as many, got {sizes}")
+    chosen = np.argsort(found == labels, kind="stable")[:n]
+    names = [[_name(part[i], classes) for i in chosen] for part in (found, labels)]
+    titles = [one if one == other else f"{one}\nis {other}" for one, other in zip(*names, strict=True)]
+    return show_samples((np.asarray(images)[chosen], titles), n, path)
+
+
 def _example(index: int, example: Any) -> tuple[np.ndarray, Any]:
     """Return an example's image as (H, W) or (H, W, 3) in 0..255 or [0, 1], and its label."""
     if not isinstance(example, (tuple, list)) or len(example) != 2:
