@@ -88,6 +88,11 @@ def test_the_sorted_network_differs_in_order_alone() -> None:
     assert sorted(ours.splitlines()) == sorted(then.splitlines())
 
 
+def test_the_eigenvector_differs_in_sign_alone() -> None:
+    module, row = next(pair for pair in ALL if pair[1].place == "002 4-2:5723")
+    assert not difference(-evaluate(module, row), row.printed)
+
+
 @pytest.mark.parametrize(
     ("value", "printed"),
     [
@@ -136,6 +141,34 @@ def test_the_judge_takes(value: object, printed: str) -> None:
 )
 def test_the_judge_refuses(value: object, printed: str) -> None:
     assert difference(value, printed)
+
+
+def planted(compute: str, printed: str, kind: str, **more: object) -> Printed:
+    """Return a row of no tutorial."""
+    return Printed("000 planted:1", "", compute, printed, kind, **more)  # type: ignore[arg-type]
+
+
+ONE = "jnp.array(1.0)"
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        (planted(ONE, "tensor(1.)", "exact"), ""),
+        (planted(ONE, "tensor(2.)", "exact"), "is not"),
+        (planted(ONE, "tensor(2.)", "misprint", torch="torch.tensor(1.0)"), ""),
+        (planted(ONE, "tensor(1.)", "misprint", torch="torch.tensor(1.0)"), "it comes out"),
+        (planted(ONE, "tensor(2.)", "misprint", torch="torch.tensor(3.0)"), "is not"),
+        (planted("'xb'", "ab", "old_version", torch="'xb'", became=("a", "x")), ""),
+        (planted("'xc'", "ab", "old_version", torch="'xc'", became=("a", "x")), "is not"),
+        (planted("1.0", "1.0000001", "float32", truth="1.0"), ""),
+        (planted("1.0", "1.000001", "float32", truth="1.0"), "than float32's rounding"),
+        (planted("1.000001", "1.0000001", "float32", truth="1.0"), "farther"),
+    ],
+)
+def test_a_planted_row_is_judged_by_its_kind(row: Printed, found: str) -> None:
+    assert bool(said := printed_report.problem(ALL[0][0], row)) == bool(found)
+    assert found in said
 
 
 def test_with_x64_whole_numbers_have_64_bits() -> None:

@@ -28,9 +28,9 @@ def squares(w: jax.Array) -> jax.Array:
 
 
 def size(*arguments: int, of: str) -> int:
-    """Return how many weights a layer without bias has; none are made."""
+    """Return how many parameters a layer without bias has; none are made."""
     layer = nnx.eval_shape(lambda: getattr(nn, of)(*arguments, bias=False, rngs=nnx.Rngs(0)))
-    return layer.weight.size
+    return sum(parameter.size for parameter in layer.parameters())
 
 
 # The least that half a unit of the weights' fourth digit makes of the loss: the sizes of the gradient, added.

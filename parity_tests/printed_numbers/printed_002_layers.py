@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import torch
 from flax import nnx
 
 from jaxport import nn
 from jaxport.data.text import Vocabulary
 from jaxport.models.circles_focal import FocalLoss
+from jaxport.reference import circles_focal
 
 from .printed_judge import given
 from .printed_row import Printed
@@ -89,6 +91,13 @@ def ratio(easy_or_hard: jax.Array, digits: int = 4) -> float:
     return round(float(focal), digits) / round(float(bce), digits)
 
 
+def ratio_torch(sure: float, digits: int = 4) -> float:
+    """Return the same by PyTorch, for samples that are judged right with probability `sure`."""
+    of_both = torch.tensor([[sure], [1 - sure]]), torch.tensor([[1.0], [0.0]])
+    focal, bce = circles_focal.FocalLoss()(*of_both), torch.nn.BCELoss()(*of_both)
+    return round(float(focal), digits) / round(float(bce), digits)
+
+
 ROWS = (
     Printed("002 1-1:650", "y_pred, from the printed y_pred_probs", "decided(PROBABILITIES)", CLASSES),
     Printed(
@@ -115,7 +124,7 @@ ROWS = (
         "torch.Size([200, 20])",
         "shape",
     ),
-    Printed("002 3-1:3420", "len(list(model.parameters()))", "len(list(dnn().parameters()))", "6", "count"),
+    Printed("002 3-1:3421", "len(list(model.parameters()))", "len(list(dnn().parameters()))", "6", "count"),
     Printed("002 4-3:5942", "params_list[0]", 'sizes_of("params_list")[0]', "8x1", "shape"),
     Printed("002 4-3:5943", "params_list[1]", 'sizes_of("params_list")[1]', "8x2", "shape"),
     Printed("002 4-3:5960", "params_dict['a']", 'sizes_of("params_dict")[0]', "2x2", "shape"),
@@ -132,6 +141,13 @@ ROWS = (
         "False",
     ),
     Printed("002 4-3:6250", "param.numel()", 'port("imdb").embedding.weight.size', "30000", "count"),
+    Printed(
+        "002 5-1:6960",
+        "how many batches of 10 the loop prints, of 49 examples",
+        "len(list(DataLoader((np.arange(1, 50),), batch_size=10, shuffle=True, drop_last=True)))",
+        "4",
+        "count",
+    ),
     Printed(
         "002 5-2:7174", "embedding([[1, 2, 3], [2, 3, 4]]), from its printed rows", "embedded()", EMBEDDED, "digits"
     ),
@@ -164,7 +180,7 @@ ROWS = (
         "ratio(hard)",
         "0.12496",
         "misprint",
-        torch="round(float(torch.tensor(0.0866)), 4) / round(float(torch.tensor(0.6931)), 4)",
+        torch="ratio_torch(0.5)",
         reason="0.0866 / 0.6931 is 0.12495; without the rounding of the two it is 0.125",
     ),
 )

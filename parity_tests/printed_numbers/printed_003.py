@@ -94,7 +94,7 @@ ROWS = (
         "003 60 minutes:276", "x.view(-1, 8)", "jnp.zeros((4, 4)).reshape(-1, 8).shape", "torch.Size([2, 8])", "shape"
     ),
     Printed(
-        "003 60 minutes:288",
+        "003 60 minutes:287",
         "x, from x.item()",
         "jnp.array([0.0445479191839695])",
         "tensor([0.0445])",

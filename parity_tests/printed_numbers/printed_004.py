@@ -166,15 +166,15 @@ ROWS = (
     ),
     Printed("004 tensors:626", "n", "np.asarray(jnp.ones(5) + 1)", "[2. 2. 2. 2. 2.]"),
     Printed(
-        "004 data:639",
+        "004 data:637",
         "pictures in all",
         "len(parts(folder).train.y) + len(parts(folder).val.y)",
         "70000",
         "count",
         data="fashion_mnist",
     ),
-    Printed("004 data:639", "to train on", "len(parts(folder).train.y)", "60000", "count", data="fashion_mnist"),
-    Printed("004 data:639", "to test on", "len(parts(folder).val.y)", "10000", "count", data="fashion_mnist"),
+    Printed("004 data:637", "to train on", "len(parts(folder).train.y)", "60000", "count", data="fashion_mnist"),
+    Printed("004 data:637", "to test on", "len(parts(folder).val.y)", "10000", "count", data="fashion_mnist"),
     Printed(
         "004 data:821",
         "the size of a batch",

@@ -22,6 +22,7 @@ import torch
 from flax import nnx
 
 from jaxport import nn
+from jaxport.data import DataLoader
 from jaxport.nn import functional as F
 from jaxport.parity.tolerances import FLOAT32_FACTOR, FLOAT32_FLOOR
 
@@ -32,7 +33,7 @@ from .printed_row import Printed
 COMMON = {
     **vars(printed_models),
     **vars(printed_draws),
-    **{"jax": jax, "jnp": jnp, "np": np, "nn": nn, "nnx": nnx, "F": F, "torch": torch},
+    **{"jax": jax, "jnp": jnp, "np": np, "nn": nn, "nnx": nnx, "F": F, "torch": torch, "DataLoader": DataLoader},
 }
 
 # Without x64, JAX's whole numbers have 32 bits where PyTorch's have 64. No other type may differ.
@@ -62,6 +63,9 @@ def verdict(module: ModuleType, row: Printed, folder: Any = None) -> str:
     if row.kind != "float32":
         return difference(value, row.printed, row.x64, row.reach)
     truth, printed = evaluate(module, row, folder, "truth"), float(row.printed)
+    # The printed one is a float32 result of the same steps: without this bound, a wrong truth would allow anything.
+    if abs(printed - truth) > FLOAT32_FACTOR * np.finfo(np.float32).eps * abs(truth):
+        return f"{printed}, which is printed, is farther from {truth} than float32's rounding"
     limit = FLOAT32_FACTOR * abs(printed - truth) + FLOAT32_FLOOR * abs(truth)
     return "" if abs(value - truth) <= limit else f"{value} is farther than {limit} from {truth}"
 

@@ -13,7 +13,7 @@ KINDS = {
     "dtype": "a number's type",
     "count": "how many parameters, layers, bytes, examples",
     "draw": "random numbers after a stated seed",
-    "misprint": "the page shows something else than the code beside it gives in any version",
+    "misprint": "the page shows something else than its code gives",
     "old_version": "PyTorch printed or computed it otherwise then",
     "notebook": "the cells had not been run in the order of the page",
 }
