@@ -24,7 +24,8 @@ from jaxport.nn import functional as F
 # %% [markdown]
 # ## 1. Data
 #
-# Pictures stay bytes (N, 1, 28, 28) until a batch is used; `enlarged` then makes floats of 32 × 32 of them on the device.
+# Pictures stay bytes (N, 1, 28, 28) until a batch is used; `enlarged` then makes floats of 32 × 32 of them, on the
+# device.
 
 
 # %%
@@ -39,8 +40,9 @@ def enlarged(x: jax.Array) -> jax.Array:
 # %% [markdown]
 # ## 2. Define
 #
-# `jaxport.models.resnet` is the net in full: stem, four stages of residual blocks, mean, linear; its depth is 18, 34, 50,
-# 101 or 152, its keys are torchvision's. Nothing is computed for the table of shapes: `jax.eval_shape` only follows them.
+# `jaxport.models.resnet` is the net in full: stem, four stages of residual blocks, mean, linear; its depth is 18, 34,
+# 50, 101 or 152, its keys are torchvision's. Nothing is computed for the table of shapes: `jax.eval_shape` only
+# follows them.
 
 
 # %%

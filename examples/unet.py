@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Masks with U-Net
 #
-# The U-Net question of the PyTorch notes in JAX: two convolutions in a row, what happens if the second one has the wrong
-# number of channels, and the whole net on a segmentation set that is drawn here: shapes in noise, with their masks.
+# The U-Net question of the PyTorch notes in JAX: two convolutions in a row, what happens if the second one has the
+# wrong number of channels, and the whole net on a segmentation set that is drawn here: shapes in noise, with masks.
 #
 # - Command: `python examples/unet.py`. The pictures are drawn; `--smoke` takes fewer.
 # - Time: about 3 minutes on two CPU cores.
@@ -98,7 +98,7 @@ def use(net: UNet, splits: data.Splits, path: Path) -> None:
 @chapter.command("Masks of shapes with U-Net, in JAX.", expected={"val_dice": (0.9, 1.0)})
 def main(options: chapter.Options) -> dict[str, float]:
     show_the_mistake()
-    splits, net = options.load("shapes", smoke=16), create_net(nnx.Rngs(0))
+    splits, net = options.load("shapes", smoke=20), create_net(nnx.Rngs(0))
     history = train(net, splits, epochs=1 if options.smoke else 8)
     viz.plot_history(history.columns, options.out / "history.png", "unet: training")
     use(net, splits, options.out / "masks.png")

@@ -39,6 +39,11 @@ FILES = {
     "mnist_mlp": {"history.png", "predictions.png"},
     "mnist_convnet": {"history.png", "predictions.png"},
     "lenet": {"history.png", "predictions.png"},
+    "lenet32": set(),
+    "linreg_million": set(),
+    "quadratic": {"history.png"},
+    "resnet": {"history.png", "predictions.png"},
+    "unet": {"history.png", "masks.png"},
 }
 LEVELS = {
     "linreg_plane": ("high", "mid", "low"),
@@ -60,7 +65,8 @@ LINES = {
     },
     **{"linreg_matrix": 31, "linreg_100k": 51, "cubic": 48, "two_clusters": 63, "three_clusters": 57},
     **{"linreg_points": 54, "mnist_sgd": 59, "linreg_plane": 242, "circles": 271, "circles_focal": 111},
-    **dict.fromkeys(("linreg_note", "mnist_logistic", "mnist_mlp", "mnist_convnet", "lenet"), 60),
+    **dict.fromkeys(("linreg_note", "mnist_logistic", "mnist_mlp", "mnist_convnet", "lenet", "resnet", "unet"), 60),
+    **{"quadratic": 35, "linreg_million": 64, "lenet32": 74},
 }
 
 
