@@ -1,0 +1,66 @@
+"""Rows: dtypes, their promotion and their limits."""
+
+from functools import partial
+
+from .row import Row
+
+R = partial(Row, topic="dtypes")
+INT = "int64 → int32"
+
+ROWS = (
+    R("dtype", "torch.tensor(2.0, dtype=torch.float32).dtype", "jnp.array(2.0, dtype=jnp.float32).dtype",
+      "20-day 2-1, quick start", "A NumPy dtype in JAX; known while tracing."),
+    R("dtype-int", "torch.tensor(1).dtype", "jnp.array(1).dtype", "20-day 2-1",
+      "The default integer's width differs.", dtypes=INT),
+    R("type-name", "x.type()", "x.dtype", "practice 1", "`type()` is a text that names the device too.",
+      torch_is="'torch.FloatTensor'", jax_is="np.dtype('float32')", x64=False),
+    R("float", "n.float()", "n.astype(jnp.float32)", "20-day 2-1, 20-day 4-2"),
+    R("type-float", "n.type(torch.float)", "n.astype(jnp.float32)", "20-day 2-1, quick start"),
+    R("type-class", "n.type(torch.FloatTensor)", "n.astype(jnp.float32)", "basics 5",
+      "There are no classes of tensors in JAX: the dtype alone."),
+    R("type-long-class", "y.type(torch.LongTensor)", "y.astype(int)", "basics 5, practice 1",
+      "Cuts off towards zero on both sides.", dtypes=INT),
+    R("type-as", "n.type_as(x)", "n.astype(x.dtype)", "20-day 2-1"),
+    R("long", "x.long()", "x.astype(int)", "practice 1", "Cuts off towards zero on both sides.", dtypes=INT),
+    R("int", "(10 * x).int()", "(10 * x).astype(jnp.int32)", "20-day 4-1"),
+    R("double", "v.double()", "v.astype(jnp.float64)", "practice 1",
+      "Without x64 it stays float32, with a warning.", dtypes="float64 → float32", warns="float64"),
+    R("type-double-class", "v.type(torch.DoubleTensor)", "v.astype(jnp.float64)", "practice 1",
+      dtypes="float64 → float32", warns="float64"),
+    R("to-dtype", "n.to(torch.float16)", "n.astype(jnp.float16)", "notes, 20-day 2-1"),
+    R("half-precision", "(v.to(torch.float16) * 3).dtype", "(v.astype(jnp.float16) * 3).dtype", "20-day 2-1",
+      "Python numbers do not widen an array on either side."),
+    R("uint8-wraps", "torch.tensor([250, 10], dtype=torch.uint8) + 10", "jnp.array([250, 10], dtype=jnp.uint8) + 10",
+      "20-day 2-1", "Integers wrap around on both sides: 260 is 4."),
+    R("int16", "n.to(torch.int16) * 1000", "n.astype(jnp.int16) * 1000", "20-day 2-1",
+      "Both keep int16; 7000 fits, 33000 would wrap."),
+    R("int8", "n.to(torch.int8)", "n.astype(jnp.int8)", "20-day 2-1"),
+    R("bool-cast", "n.to(torch.bool)", "n.astype(bool)", "20-day 2-1", "What is not 0 is True."),
+    R("float64-name", "torch.float64 == torch.double", "jnp.dtype('float64') == jnp.dtype('double')", "20-day 2-1",
+      "Two names, one dtype; JAX reads NumPy's names."),
+    R("big-int", "torch.tensor(2 ** 31)", "jnp.array(2 ** 31)", "20-day 2-1",
+      "Does not fit into JAX's int32: an error, not a wrong number. With x64 it fits.",
+      jax_raises="OverflowError", torch_is="torch.tensor(2147483648)", x64=False),
+    R("big-int-array", "torch.from_numpy(np.array([2 ** 31 + 5]))", "jnp.asarray(np.array([2 ** 31 + 5]))",
+      "20-day 2-1", "NumPy's int64 is cut to its low 32 bits without a word where x64 is off.",
+      torch_is="torch.tensor([2147483653])", jax_is="jnp.array([-2147483643])", x64=False),
+    R("int-plus-float", "(n + 0.5)", "(n + 0.5)", "20-day 4-2",
+      "An integer array and a Python float: the default float on both sides."),
+    R("int-plus-float32", "n + x", "n + x", "20-day 4-2",
+      "Both give the float's dtype. Under `jax.numpy_dtype_promotion('strict')` JAX refuses: cast first."),
+    R("bool-plus-int", "mask + n", "mask + n", "20-day 4-2", "A bool counts as 0 or 1.", dtypes=INT),
+    R("int-true-division", "n / k", "n / k", "20-day 4-2", "`/` of integers gives floats on both sides."),
+    R("half-plus-float", "(x.to(torch.float16) + y.float()).dtype", "(x.astype(jnp.float16) + y.astype(jnp.float32)).dtype",
+      "20-day 2-1", "The wider one."),
+    R("half-plus-bfloat", "(x.to(torch.float16) + y.to(torch.bfloat16)).dtype",
+      "(x.astype(jnp.float16) + y.astype(jnp.bfloat16)).dtype", "20-day 2-1", "float32 on both sides."),
+    R("int-half", "(n + x.to(torch.float16)).dtype", "(n + x.astype(jnp.float16)).dtype", "20-day 2-1",
+      "The float's dtype, though 16 bits hold fewer integers; NumPy would give float64."),
+    R("zero-dim-promotes", "(torch.tensor(2.0, dtype=torch.float64) * v.float()).dtype",
+      "(jnp.array(2.0, dtype=jnp.float64) * v.astype(jnp.float32)).dtype", "20-day 2-1",
+      "PyTorch lets the tensor with axes decide. In JAX an array of 0 axes counts like any other: with x64 this is"
+      " float64. Use a Python number.", warns="float64", x64=False),
+    R("sum-of-bools", "mask.sum()", "mask.sum()", "quick start", "Counts; the integer's width differs.", dtypes=INT),
+    R("nan-to-int", "torch.tensor([1.7, -1.7]).int()", "jnp.array([1.7, -1.7]).astype(jnp.int32)", "20-day 2-1",
+      "Towards zero. NaN and what is too large become any number in PyTorch, 0 and the nearest bound in JAX."),
+)

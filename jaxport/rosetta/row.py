@@ -1,0 +1,81 @@
+"""Row: one PyTorch expression, its JAX counterpart, and what is claimed of the two."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from .inputs import INPUTS
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. Both expressions are run, and every field below is checked against what they do.
+
+    The last line of an expression is its value; names of `jaxport.rosetta.inputs.INPUTS` are given to both sides.
+
+    Attributes:
+        id: a name of its own, the anchor on the page.
+        torch: PyTorch's expression.
+        jax: its counterpart.
+        where: the tutorials' chapters, separated by commas.
+        note: what to know.
+        dtypes: "" where the dtypes are the same, else how they differ, as "int64 → int32".
+        jit: whether the JAX side gives the same under `jax.jit` with the inputs as arguments, or is refused there.
+        x64: whether the row is run in float64 on both sides too.
+        torch_raises: the error that PyTorch's side raises.
+        jax_raises: the error that the JAX side raises.
+        torch_is: an expression for PyTorch's value where the two sides differ.
+        jax_is: the same for JAX's value.
+        warns: a part of the warning that the JAX side gives without x64.
+        drawn: whether both draw random numbers of their own, so that only shape and dtype are compared.
+        topic: the section of the page.
+    """
+
+    id: str
+    torch: str
+    jax: str
+    where: str
+    note: str = ""
+    dtypes: str = ""
+    jit: bool = True
+    x64: bool = True
+    torch_raises: str = ""
+    jax_raises: str = ""
+    torch_is: str = ""
+    jax_is: str = ""
+    warns: str = ""
+    drawn: bool = False
+    topic: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two sides do not give the same."""
+        return bool(self.torch_raises or self.jax_raises or self.torch_is or self.jax_is)
+
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the inputs that either side reads."""
+        code = [self.torch, self.jax, self.torch_is or "0", self.jax_is or "0"]
+        nodes = [node for text in code for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+        stored = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+        read = {node.id for node in nodes if isinstance(node.ctx, ast.Load)} - stored
+        return tuple(name for name in INPUTS if name in read)
+
+    def names(self) -> tuple[str, ...]:
+        """Return what PyTorch's side calls: functions with their path, methods and attributes with a dot before them."""
+        found: dict[str, None] = {}
+        for node in ast.walk(ast.parse(self.torch)):
+            if isinstance(node, ast.Attribute):
+                path = ast.unparse(node)
+                dotted = all(part.isidentifier() for part in path.split("."))
+                root = path.split(".")[0]
+                found[path if dotted and root in MODULES else f".{node.attr}"] = None
+            elif isinstance(node, ast.Name) and node.id in CLASSES:
+                found[node.id] = None
+        return tuple(name for name in found if name not in MODULES)
+
+
+MODULES = {"torch", "nn", "F", "optim", "np", "torch.utils", "torch.nn", "torch.autograd", "nn.utils", "nn.init"}
+MODULES |= {"torch.cuda", "torch.utils.data"}
+CLASSES = {"Dataset", "TensorDataset", "DataLoader", "ConcatDataset", "random_split", "IterableDataset", "Variable"}
+CLASSES |= {"SequentialSampler", "RandomSampler", "BatchSampler"}
