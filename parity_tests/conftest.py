@@ -26,6 +26,7 @@ ONE_OF_EACH = (
     "swa",
     "model_torch",
     "scaler",
+    "rosetta",
 )
 
 

@@ -22,7 +22,7 @@ class Row:
         note: what to know.
         dtypes: "" where the dtypes are the same, else how they differ, as "int64 → int32".
         jit: whether the JAX side gives the same under `jax.jit` with the inputs as arguments, or is refused there.
-        x64: whether the row is run in float64 on both sides too.
+        x64: whether the row is run in float64 on both sides too; never where random numbers are drawn.
         torch_raises: the error that PyTorch's side raises.
         jax_raises: the error that the JAX side raises.
         torch_is: an expression for PyTorch's value where the two sides differ.
@@ -62,7 +62,8 @@ class Row:
         return tuple(name for name in INPUTS if name in read)
 
     def names(self) -> tuple[str, ...]:
-        """Return what PyTorch's side calls: functions with their path, methods and attributes with a dot before them."""
+        """Return what PyTorch's side calls: functions with their path, methods and attributes with a dot before "
+        "them."""
         found: dict[str, None] = {}
         for node in ast.walk(ast.parse(self.torch)):
             if isinstance(node, ast.Attribute):
