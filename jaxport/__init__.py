@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import optim as optim
     from . import parity as parity
     from . import ports as ports
+    from . import rosetta as rosetta
     from . import viz as viz
     from .engine import Model as Model
     from .engine import evaluate as evaluate
@@ -28,7 +29,21 @@ if TYPE_CHECKING:
     from .interop import state_dict as state_dict
     from .viz import summary as summary
 
-_MODULES = {"bench", "data", "engine", "errors", "interop", "metrics", "nn", "optim", "parity", "port", "ports", "viz"}
+_MODULES = {
+    "bench",
+    "data",
+    "engine",
+    "errors",
+    "interop",
+    "metrics",
+    "nn",
+    "optim",
+    "parity",
+    "port",
+    "ports",
+    "rosetta",
+    "viz",
+}
 _FUNCTIONS = {
     "Model": "engine",
     "evaluate": "engine",

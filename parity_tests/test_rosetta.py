@@ -64,7 +64,7 @@ PLANTED = [
     ("linspace", "jax", ", 10)", ", 10, endpoint=False)"),
     ("tensor-int32", "jax", "int32", "int16"),
     ("half-precision", "jax", "float16", "float32"),
-    ("masked-fill", "jax", "<", "<="),
+    ("masked-fill", "jax", "60, scores)", "61, scores)"),
     ("rand", "jax", "(5, 3)", "(3, 5)"),
     ("grad-two-inputs", "jax", "(0, 1)", "(1, 0)"),
     ("second-derivative", "jax", "jax.grad(f)(s))", "f(s))"),

@@ -103,7 +103,7 @@ ROWS = (
         jax_is="jnp.zeros(2)",
     ),
     R(
-        "data",
+        "tensor-data",
         "x.requires_grad_()\n(x * (x ** 2).data).sum().backward()\nx.grad",
         "jax.grad(lambda x: (x * lax.stop_gradient(x ** 2)).sum())(x)",
         "practice 1, practice 3, 20-day 2-2, 20-day 2-3",

@@ -14,7 +14,7 @@ REPEATED = ("ties", "bits", "mask", "words", "labels", "batch_labels", "scores",
 def _spread(*shape: int, step: float, start: float) -> np.ndarray:
     """Return numbers of both signs, none twice, in an order that no reversal or transposition keeps."""
     size = int(np.prod(shape))
-    return (start + step * ((np.arange(size) * 7 + 3) % size)).round(4).reshape(shape)
+    return (start + step * ((np.arange(size) * 11 + 3) % size)).round(4).reshape(shape)
 
 
 INPUTS: dict[str, np.ndarray] = {

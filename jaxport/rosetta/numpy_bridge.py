@@ -24,12 +24,14 @@ ROWS = (
     ),
     R(
         "from-numpy-shared",
-        "array = np.zeros(3)\nb = torch.from_numpy(array)\nnp.add(array, 1, out=array)\nb",
-        "array = np.zeros(3)\nb = jnp.array(array)\nnp.add(array, 1, out=array)\nb",
+        "array = np.zeros(3)\nb = torch.from_numpy(array)\nnp.add(array, 1, out=array)\nb.sum().item()",
+        "array = np.zeros(3)\nb = jnp.array(array)\nnp.add(array, 1, out=array)\nb.sum().item()",
         "20-day 2-1, notes, quick start",
-        "PyTorch sees what is written to NumPy's array later, JAX keeps the copy.",
-        torch_is="torch.ones(3, dtype=torch.float64)",
-        jax_is="jnp.zeros(3)",
+        "PyTorch sees what is written to NumPy's array later, JAX keeps the copy. Under jit an array of NumPy is read"
+        " when the function is compiled: do not write to it.",
+        torch_is="3.0",
+        jax_is="0.0",
+        jit=False,
     ),
     R(
         "numpy",

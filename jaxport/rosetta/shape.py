@@ -9,7 +9,7 @@ INT = "int64 → int32"
 
 ROWS = (
     R(
-        "shape",
+        "shape-of",
         "t.shape",
         "t.shape",
         "practice 1, 20-day 2-1, quick start, notes, 20-day 4-1",
