@@ -64,6 +64,11 @@ def test_wrong_jax_side_is_found(name: str, field: str, new: str):
     assert jit_findings(replace(BY_ID[name], **{field: new})) != []
 
 
+def test_rows_that_differ_with_x64_do_so_as_their_notes_say():
+    assert run_jax(BY_ID["zero-dim-promotes"], double=True).value.dtype == "float64"
+    assert run_jax(BY_ID["big-int"], double=True).value.value == 2**31
+
+
 def test_rows_are_many_and_their_names_unique():
     assert len(BY_ID) == len(rows()) >= 200
     assert {row.topic for row in rows()} == set(TOPICS)

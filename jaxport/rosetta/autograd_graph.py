@@ -50,7 +50,7 @@ ROWS = (
         "(z ** 2).sum().backward()\nseen[0]",
         "jax.grad(lambda probe: ((4 * x + probe) ** 2).sum())(jnp.zeros_like(x))",
         "20-day 2-3",
-        "A zero that is added lets the gradient be seen; jax.debug.print inside a custom_vjp prints it.",
+        "The gradient by a zero that is added there.",
     ),
     R(
         "hook-changes",

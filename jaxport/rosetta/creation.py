@@ -155,8 +155,8 @@ ROWS = (
     R("new-ones-same", "x.new_ones(5, 2)", "jnp.ones((5, 2), x.dtype)", "notes", "Without a dtype: that of x."),
     R(
         "arange",
-        "torch.arange(1, 10, step=2)",
-        "jnp.arange(1, 10, step=2)",
+        "torch.arange(1, 10, step=3)",
+        "jnp.arange(1, 10, step=3)",
         "20-day 4-1, 20-day 2-1",
         "The end is left out on both sides.",
         dtypes=INT,

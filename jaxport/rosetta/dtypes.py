@@ -99,7 +99,7 @@ ROWS = (
         "n.to(torch.int16) * 1000",
         "n.astype(jnp.int16) * 1000",
         "20-day 2-1",
-        "Both keep int16; 7000 fits, 33000 would wrap.",
+        "Both keep int16; 11000 fits, 33000 would wrap.",
     ),
     R("int8", "n.to(torch.int8)", "n.astype(jnp.int8)", "20-day 2-1"),
     R("bool-cast", "n.to(torch.bool)", "n.astype(bool)", "20-day 2-1", "What is not 0 is True."),

@@ -143,7 +143,7 @@ ROWS = (
         "b = s\nwhile b < 5:\n    b = b * 2\nb",
         "lax.while_loop(lambda b: b < 5, lambda b: b * 2, s)",
         "20-day 2-3",
-        "A length that depends on data: lax.while_loop (forward mode gradients only).",
+        "A length that depends on data: lax.while_loop, which jax.grad refuses and jax.jvp takes.",
     ),
     R("len", "len(t)", "len(t)", "20-day 3-1, quick start", "The first axis."),
     R(

@@ -178,7 +178,7 @@ ROWS = (
         "weight = nn.Parameter(jnp.empty((4, 3)))\n"
         "nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=Generator(1))\nweight",
         "20-day 5-2",
-        "Returns the values. With a JAX key in place of the Generator: JAX's numbers.",
+        "Fills the parameter. With a JAX key in place of the Generator: JAX's numbers.",
         x64=False,
     ),
     R(
