@@ -70,13 +70,16 @@ class Row:
                 path = ast.unparse(node)
                 dotted = all(part.isidentifier() for part in path.split("."))
                 root = path.split(".")[0]
-                found[path if dotted and root in MODULES else f".{node.attr}"] = None
+                if root not in ("np", "math") and node.attr not in OWN:
+                    found[path if dotted and root in MODULES else f".{node.attr}"] = None
             elif isinstance(node, ast.Name) and node.id in CLASSES:
                 found[node.id] = None
         return tuple(name for name in found if name not in MODULES)
 
 
-MODULES = {"torch", "nn", "F", "optim", "np", "torch.utils", "torch.nn", "torch.autograd", "nn.utils", "nn.init"}
+MODULES = {"torch", "nn", "F", "optim", "torch.utils", "torch.nn", "torch.autograd", "nn.utils", "nn.init"}
 MODULES |= {"torch.cuda", "torch.utils.data"}
 CLASSES = {"Dataset", "TensorDataset", "DataLoader", "ConcatDataset", "random_split", "IterableDataset", "Variable"}
 CLASSES |= {"SequentialSampler", "RandomSampler", "BatchSampler"}
+# Not PyTorch's: Python's attributes, and those that rows make.
+OWN = {"append", "keys", "items", "__init__", "__name__", "w", "hidden", "out", "bias"}

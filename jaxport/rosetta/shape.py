@@ -24,7 +24,7 @@ ROWS = (
     ),
     R("size-of-axis", "t.size(1)", "t.shape[1]", "notes"),
     R("size-tail", "t.size()[1:]", "t.shape[1:]", "notes"),
-    R("Size", "torch.Size([1, 2, 2])", "(1, 2, 2)", "practice 1, notes, quick start", "torch.Size is a tuple."),
+    R("torch-Size", "torch.Size([1, 2, 2])", "(1, 2, 2)", "practice 1, notes, quick start", "torch.Size is a tuple."),
     R("dim", "t.dim()", "t.ndim", "practice 1, 20-day 2-1"),
     R("numel", "t.numel()", "t.size", "practice 1, 20-day 4-3"),
     R(
@@ -166,7 +166,13 @@ ROWS = (
     ),
     R("channels-first", "pictures.permute(0, 2, 3, 1)", "jnp.moveaxis(pictures, 1, -1)", "practice 1, 20-day 4-1"),
     R("t", "m.t()", "m.T", "20-day 4-1, 20-day 4-2, 20-day 2-1", "Of a matrix. PyTorch's is a view."),
-    R("T", "m.T", "m.T", "quick start", "Reverses all axes in JAX; PyTorch warns on more than two: use mT or permute."),
+    R(
+        "T-attribute",
+        "m.T",
+        "m.T",
+        "quick start",
+        "Reverses all axes in JAX; PyTorch warns on more than two: use mT or permute.",
+    ),
     R(
         "t-in-place",
         "b = m.clone()\nb.t_()\nb",
