@@ -47,5 +47,4 @@ INPUTS: dict[str, np.ndarray] = {
     "batch": _spread(10, 4, step=0.17, start=-3.1),
     "batch_labels": np.array([0, 1, 2, 1, 0, 2, 2, 1, 0, 1]),
 }
-"""By name. Floats are float32 and integers int64 (int32 in JAX without x64); where float64 is proved, "
-"floats are that."""
+"""By name. Floats are float32 or, in a proof in float64, that; integers are int64 (in JAX without x64: int32)."""

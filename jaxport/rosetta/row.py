@@ -62,19 +62,21 @@ class Row:
         return tuple(name for name in INPUTS if name in read)
 
     def names(self) -> tuple[str, ...]:
-        """Return what PyTorch's side calls: functions with their path, methods and attributes with a dot before "
-        "them."""
-        found: dict[str, None] = {}
-        for node in ast.walk(ast.parse(self.torch)):
-            if isinstance(node, ast.Attribute):
-                path = ast.unparse(node)
-                dotted = all(part.isidentifier() for part in path.split("."))
-                root = path.split(".")[0]
-                if root not in ("np", "math") and node.attr not in OWN:
-                    found[path if dotted and root in MODULES else f".{node.attr}"] = None
-            elif isinstance(node, ast.Name) and node.id in CLASSES:
-                found[node.id] = None
-        return tuple(name for name in found if name not in MODULES)
+        """Return what PyTorch's side uses: functions by path, methods and attributes with a dot in front."""
+        found = dict.fromkeys(_name(node) for node in ast.walk(ast.parse(self.torch)))
+        return tuple(name for name in found if name and name not in MODULES)
+
+
+def _name(node: ast.AST) -> str:
+    """Return the name of PyTorch's that a node of a program is, or nothing."""
+    if isinstance(node, ast.Name):
+        return node.id if node.id in CLASSES else ""
+    if not isinstance(node, ast.Attribute) or node.attr in OWN:
+        return ""
+    path = ast.unparse(node).split(".")
+    if path[0] in ("np", "math"):
+        return ""
+    return ".".join(path) if path[0] in MODULES and all(map(str.isidentifier, path)) else f".{node.attr}"
 
 
 MODULES = {"torch", "nn", "F", "optim", "torch.utils", "torch.nn", "torch.autograd", "nn.utils", "nn.init"}
