@@ -45,14 +45,15 @@ The expressions of the five tutorials, {len(table)} rows, and what each is in JA
 returns the rows that speak of a word; [the index](#index) goes by PyTorch's names. This page is written by
 `python -m jaxport.rosetta docs/rosetta.md`.
 
-**Every row is run.** `parity_tests/test_rosetta.py` executes both expressions on the same inputs and compares structure, shape, dtype and every element: integers, booleans and texts exactly, float32 by PyTorch's own
-rounding, and {double} rows in float64 too, to 1e-10. {differ} rows show where the two differ; there the error's class
-or the value of each side is checked, and that they do differ. {drawn} draw random numbers of their own; there shape
-and dtype are compared.
+**Every row is run.** `parity_tests/test_rosetta.py` executes both expressions on the same inputs and compares
+structure, shape, dtype and every element: integers, booleans and texts exactly, float32 by PyTorch's own rounding, and
+{double} rows in float64 too, to 1e-10. {differ} rows show where the two differ; there the error's class or the value of
+each side is checked, and that they do differ. {drawn} draw random numbers of their own; there shape and dtype are
+compared.
 
 **Under jit**: each row is also run under `jax.jit` with its inputs as arguments, there and in
-`tests/test_rosetta_table.py`. {count["yes"]} give the same (*yes*), {count["raises"]} raise the same error (*raises*), and
-{count["no"]} are refused while tracing (*no*), which is checked as well: a value or a shape would have to be known.
+`tests/test_rosetta_table.py`. {count["yes"]} give the same (*yes*), {count["raises"]} raise the same error (*raises*),
+and {count["no"]} are refused while tracing (*no*), which is checked as well: a value or a shape would have to be known.
 
 Dtypes are the same on both sides unless the note says so; "int64 → int32" is gone with x64
 (`jax.config.update("jax_enable_x64", True)`). The last line of an expression is its value. Names that are not defined
