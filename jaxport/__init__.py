@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from . import optim as optim
     from . import parity as parity
     from . import ports as ports
+    from . import rosetta as rosetta
     from . import viz as viz
     from .engine import Model as Model
     from .engine import evaluate as evaluate
@@ -42,6 +43,7 @@ _MODULES = {
     "parity",
     "port",
     "ports",
+    "rosetta",
     "viz",
 }
 _FUNCTIONS = {

@@ -27,6 +27,7 @@ ONE_OF_EACH = (
     "model_torch",
     "scaler",
     "printed",
+    "rosetta",
 )
 
 
