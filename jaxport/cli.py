@@ -104,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("names", nargs="*", metavar="NAME", help="ports (default: all)")
     command.add_argument("--steps", type=_positive, default=20, metavar="N", help="training steps compared (20)")
     command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, batches and masks (0)")
+    command.add_argument(
+        "--data", metavar="DIR", help="compare on batches of the data sets in DIR, not on made-up ones"
+    )
     command.add_argument("--json", action="store_true", help="print every check as JSON")
 
     command = add("bench", _bench, "time training steps beside PyTorch, each framework in its own process")
@@ -302,7 +305,7 @@ def _parity(options: argparse.Namespace) -> int:
     console = _console()
     for number, name in enumerate(names, 1):
         with console.status(f"{name} ({number} of {len(names)})"):
-            checks += parity.check_port(ports.get(name), steps=options.steps, seed=options.seed)
+            checks += parity.check_port(ports.get(name), options.steps, options.seed, options.data)
     equal = all(check.ok for check in checks)
     if options.json:
         _print_json([check.as_dict() for check in checks])

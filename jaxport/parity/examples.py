@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxport.port import Port, as_they_are
@@ -25,27 +27,67 @@ _MOST_DRAWS = 200
 
 Margin = Callable[[Example], float]
 Masks = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+Source = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
+"""Draws the inputs and targets of a batch."""
+
+
+def made_up(port: Port) -> Source:
+    """Return a source of examples of a port's proof, or of synthetic ones.
+
+    Pictures are half structure and half noise, so that no two elements of a pooling window are equal; tables are as
+    their data set's synthetic ones.
+    """
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        x, y = port.proof_examples(BATCH, int(rng.integers(2**31)))
+        if port.prepare is not as_they_are and x.dtype.kind == "f":  # pixels
+            x = 0.5 * x + 0.5 * rng.random(x.shape)
+        return _scaled(port, x, y)
+
+    return draw
+
+
+def from_data(port: Port, folder: str | Path | None) -> Source:
+    """Return a source of examples of the real training set, as they are.
+
+    Where the proof's pictures are smaller than the data set's, every second (third, …) pixel is taken.
+
+    Raises:
+        DataError: the data is not there, or damaged.
+    """
+    part = port.load(folder).train
+    rows = min(BATCH, len(part.x))
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        chosen = rng.choice(len(part.x), rows, replace=False)
+        x, y = np.asarray(port.prepare(jnp.asarray(part.x[chosen]))), part.y[chosen]
+        if port.proof is not None:
+            step = x.shape[-1] // port.proof(1, 0).x.shape[-1]
+            x, y = (array[..., ::step, ::step] if array.ndim == 4 else array for array in (x, y))
+        return _scaled(port, x, y)
+
+    return draw
+
+
+def _scaled(port: Port, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    factor = SCALES.get(port.name)
+    return (x, y) if factor is None else (factor * x, factor * y)
 
 
 def draw_example(
-    port: Port, rng: np.random.Generator, output_shape: tuple[int, ...], masks: Masks, margin: Margin
+    port: Port, source: Source, rng: np.random.Generator, output_shape: tuple[int, ...], masks: Masks, margin: Margin
 ) -> Example:
     """Return a batch in float64 whose values are exact in float32 too.
 
-    Pictures are half structure and half noise, so that no two elements of a pooling window are equal; tables are as
-    their data set's synthetic ones. The batch is drawn again while `margin` is below KINK_MARGIN.
+    It is drawn again while `margin` is below KINK_MARGIN.
 
     Raises:
         RuntimeError: no such batch was found, which would say that the model has a kink everywhere.
     """
     for _ in range(_MOST_DRAWS):
-        x, y = port.proof_examples(BATCH, int(rng.integers(2**31)))
-        if port.prepare is not as_they_are and x.dtype.kind == "f":  # pixels
-            x = 0.5 * x + 0.5 * rng.random(x.shape)
-        if port.name in SCALES:
-            x, y = (SCALES[port.name] * array for array in (x, y))
+        x, y = source(rng)
         x, y = (a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in (x, y))
-        cotangent = rng.standard_normal((BATCH, *output_shape)).astype(np.float32).astype(np.float64)
+        cotangent = rng.standard_normal((len(x), *output_shape)).astype(np.float32).astype(np.float64)
         example = Example(x, y, cotangent, masks(x))
         if margin(example) >= KINK_MARGIN:
             return example

@@ -15,7 +15,7 @@ from jaxport.interop import load_file, load_state_dict, save_file, state_dict
 from jaxport.port import Port
 
 from .check import Check, compare32, compare64, compare_bits, compare_gradient32, compare_gradient64, same_keys
-from .examples import draw_example
+from .examples import Source, draw_example, from_data, made_up
 from .jax_side import JaxSide
 from .record import Arrays, Example, Observation, Snapshot, rounding_draws
 from .torch_side import TorchSide, one_thread, to_numpy, to_torch
@@ -24,7 +24,7 @@ from .training import check_training
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def check_port(port: Port, steps: int = 20, seed: int = 0) -> list[Check]:
+def check_port(port: Port, steps: int = 20, seed: int = 0, data: str | Path | None = None) -> list[Check]:
     """Compare a port with its PyTorch reference, from the same weights on the same batches.
 
     Outputs, every intermediate activation, the loss, every gradient (parameters and input; of the loss and of a random
@@ -35,15 +35,20 @@ def check_port(port: Port, steps: int = 20, seed: int = 0) -> list[Check]:
         port: which port.
         steps: length of the training comparison.
         seed: of weights, batches and masks.
+        data: folder of the data sets: the batches are of the port's own data set; None for made-up ones.
 
     Returns:
         One `Check` a comparison; the port is equal to PyTorch if all are ``ok``.
+
+    Raises:
+        DataError: the data is not in `data`, or damaged.
     """
+    source = made_up(port) if data is None else from_data(port, data)
     with one_thread():
-        return _check_port(port, steps, seed)
+        return _check_port(port, source, steps, seed)
 
 
-def _check_port(port: Port, steps: int, seed: int) -> list[Check]:
+def _check_port(port: Port, source: Source, steps: int, seed: int) -> list[Check]:
     with jax.enable_x64(False):
         weights = state_dict(port.build(seed))
     wide = {key: value.astype(_F64) if value.dtype == _F32 else value for key, value in weights.items()}
@@ -57,7 +62,7 @@ def _check_port(port: Port, steps: int, seed: int) -> list[Check]:
         def margin(example: Example) -> float:
             return min(truth.kink_margin(example, mode) for mode in modes)
 
-        return draw_example(port, rng, output_shape, lambda x: truth.draw_masks(x, rng), margin)
+        return draw_example(port, source, rng, output_shape, lambda x: truth.draw_masks(x, rng), margin)
 
     example = draw((False, True))
     checks = _check_weights(port, weights, example.cast(_F32))
