@@ -6,7 +6,7 @@
 # `--level low` arrays and gradients alone.
 #
 # - Command: `python examples/circles.py`. The points are in the package; `--smoke` takes fewer epochs.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 6 s on two CPU cores.
 # - Score: accuracy between 0.92 and 0.94: the rings overlap. The exit status is 1 if it is missed.
 
 # %%

@@ -5,7 +5,7 @@
 # `circles.py`.
 #
 # - Command: `python examples/circles_focal.py`. The points are in the package; `--smoke` takes fewer epochs.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 7 s on two CPU cores.
 # - Score: validation accuracy between 0.966 and 0.99; 0.966 is what calling all points negative gets, and what one
 #   first weight in five ends with, in PyTorch too. The exit status is 1 if it is missed.
 

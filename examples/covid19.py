@@ -6,7 +6,7 @@
 #
 # - Command: `python examples/covid19.py --data DIR`, where DIR holds `covid-19.csv` (default: `$JAXPORT_DATA`).
 #   `--smoke` needs no data and takes a few seconds.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 7 s on two CPU cores.
 # - Score: a final loss between 0.1 and 0.5. The exit status is 1 if it is missed.
 
 # %%

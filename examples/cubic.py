@@ -4,7 +4,7 @@
 # Section 4 of the PyTorch basics in JAX: one hidden layer of 20 with ReLU fits y = x³ with twenty straight pieces.
 #
 # - Command: `python examples/cubic.py`. The points are in the package; `--smoke` takes fewer updates.
-# - Time: about 15 s on two CPU cores.
+# - Time: about 7 s on two CPU cores.
 # - Score: R² of at least 0.99 after 10,000 updates. The exit status is 1 if it is missed.
 
 # %%

@@ -5,7 +5,7 @@
 # tutorial (see `mnist_cnn.py`); the data needs no files. The six steps: data, define, train, evaluate, use, save.
 #
 # - Command: `python examples/digits.py`. `--smoke` takes a few seconds.
-# - Time: about 30 s on two CPU cores.
+# - Time: about 27 s on two CPU cores.
 # - Score: validation accuracy of at least 0.97. The exit status is 1 if it is missed.
 
 # %%

@@ -7,7 +7,7 @@
 # - Command: `python examples/imdb.py --data DIR`, where DIR holds `imdb/train.tsv` and `imdb/test.tsv`, or the
 #   published `aclImdb` (default: `$JAXPORT_DATA`). `--level torchtext` takes the vocabulary of 1-3. `--smoke` needs no
 #   data.
-# - Time: about 90 s on two CPU cores.
+# - Time: about 34 s on two CPU cores.
 # - Score: validation accuracy between 0.775 and 0.815. The exit status is 1 if it is missed. With torchtext's
 #   vocabulary it ends at 0.761, 0.765 and 0.757 from three seeds, below the tutorial's 0.795; what PyTorch gets there
 #   was not measured, so no bound is set.

@@ -5,7 +5,7 @@
 #
 # - Command: `python examples/lenet.py --data DIR`, where DIR holds `fashion_mnist` (default:
 #   `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
-# - Time: about 60 s on two CPU cores.
+# - Time: about 130 s on two CPU cores.
 # - Score: validation accuracy between 0.72 and 0.8. The exit status is 1 if it is missed.
 
 # %%

@@ -5,7 +5,7 @@
 # by hand. X has a column of abscissas and a column of ones, so X w = slope · x + intercept.
 #
 # - Command: `python examples/linreg_matrix.py`. The points are in the package; `--smoke` takes fewer updates.
-# - Time: about 5 s on two CPU cores.
+# - Time: about 4 s on two CPU cores.
 # - Score: a sum of squares between 8.20 and 8.26 after 10,000 updates. The exit status is 1 if it is missed.
 
 # %%

@@ -5,7 +5,7 @@
 # raw numbers, and a small learning rate: 60 updates bring the line near the points, and do not end there.
 #
 # - Command: `python examples/linreg_note.py`. The points are in the package; `--smoke` takes fewer updates.
-# - Time: about 5 s on two CPU cores.
+# - Time: about 3 s on two CPU cores.
 # - Score: a loss between 0.16 and 0.65 after 60 updates. The exit status is 1 if it is missed.
 
 # %%

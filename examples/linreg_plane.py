@@ -6,7 +6,7 @@
 # arrays and gradients alone.
 #
 # - Command: `python examples/linreg_plane.py`. The points are in the package; `--smoke` takes fewer epochs.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 4 s on two CPU cores.
 # - Score: a validation loss between 3.5 and 4.5 (the noise has variance 4); at the lower levels, which have no
 #   validation part, w within 0.15 of [2, -3] and b within 0.3 of 10. The exit status is 1 if one is missed.
 

@@ -5,7 +5,7 @@
 # squared error. `jaxport.random.torch_rngs(2019)` in place of `nnx.Rngs(0)` starts from the tutorial's w, -0.1187.
 #
 # - Command: `python examples/linreg_points.py`. The points are in the package; `--smoke` takes fewer updates.
-# - Time: about 5 s on two CPU cores.
+# - Time: about 3 s on two CPU cores.
 # - Score: a loss between 0.17 and 0.3 after 32 updates. The exit status is 1 if it is missed.
 
 # %%

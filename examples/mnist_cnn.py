@@ -7,7 +7,7 @@
 #
 # - Command: `python examples/mnist_cnn.py --data DIR`, where DIR holds `mnist/` with MNIST's four files
 #   (default: `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
-# - Time: about 70 s on two CPU cores.
+# - Time: about 69 s on two CPU cores.
 # - Score: validation accuracy after 3 epochs, of at least 0.965 (script), between 0.848 and 0.908 (functions, which
 #   learn more slowly: SGD) and of at least 0.9 (class, where Adam's large steps make it jump from epoch to epoch). The
 #   exit status is 1 if it is missed.

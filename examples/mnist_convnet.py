@@ -5,7 +5,7 @@
 #
 # - Command: `python examples/mnist_convnet.py --data DIR`, where DIR holds `mnist` (default:
 #   `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
-# - Time: about 4 minutes on two CPU cores.
+# - Time: about 10 minutes on two CPU cores.
 # - Score: validation accuracy of at least 0.985. The exit status is 1 if it is missed.
 
 # %%

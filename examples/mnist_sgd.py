@@ -5,7 +5,7 @@
 #
 # - Command: `python examples/mnist_sgd.py --data DIR`, where DIR holds `mnist` (default:
 #   `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 5 s on two CPU cores.
 # - Score: mean training loss over the epoch between 0.875 and 0.935. The exit status is 1 if it is missed.
 
 # %%

@@ -4,7 +4,7 @@
 # Section 6 of the PyTorch basics in JAX: a hidden layer and three classes.
 #
 # - Command: `python examples/three_clusters.py`. The points are in the package; `--smoke` takes fewer updates.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 6 s on two CPU cores.
 # - Score: accuracy of at least 0.95 after 10,000 updates. The exit status is 1 if it is missed.
 
 # %%

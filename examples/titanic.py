@@ -6,7 +6,7 @@
 #
 # - Command: `python examples/titanic.py --data DIR`, where DIR holds `titanic/train.csv` and `titanic/test.csv`
 #   (default: `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 8 s on two CPU cores.
 # - Score: validation accuracy between 0.767 and 0.836. The exit status is 1 if it is missed.
 
 # %%

@@ -4,7 +4,7 @@
 # Section 5 of the PyTorch basics in JAX: logistic regression.
 #
 # - Command: `python examples/two_clusters.py`. The points are in the package; `--smoke` takes fewer updates.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 4 s on two CPU cores.
 # - Score: accuracy of at least 0.99 after 1,000 updates. The exit status is 1 if it is missed.
 
 # %%
