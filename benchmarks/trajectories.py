@@ -47,11 +47,11 @@ def page(runs: list[Trajectory], steps: int) -> str:
         f"Each port trained for {steps} steps in float64, in JAX and in PyTorch from the same weights, on the same",
         "batches and dropout masks, never set back. Written by `python benchmarks/trajectories.py`; do not edit.",
         "",
-        "*losses* is the largest difference of any step's loss, *step N* that of any parameter or buffer in steps 1 to N,",
-        f"both relative. Allowed are {tolerances.FREE_RUN_LOSS_RTOL:.0e} and {tolerances.FREE_RUN_PARAMETER_RTOL:.0e}:",
+        "*losses* is the largest difference of any step's loss, *step N* that of any parameter or buffer in steps 1 to",
+        f"N, both relative. Allowed are {tolerances.FREE_RUN_LOSS_RTOL:.0e} and {tolerances.FREE_RUN_PARAMETER_RTOL:.0e}:",
         "rounding grows from step to step, fastest where an optimiser divides by a gradient's size. *without gradient*",
-        "counts the parameters whose true gradient is zero (biases in front of a batch normalisation), and says how far",
-        "they drifted, in units of the learning rate: what moves them is rounding, in either framework.",
+        "counts the parameters whose true gradient is zero (biases in front of a batch normalisation), and says how",
+        "far they drifted, in units of the learning rate: what moves them is rounding, in either framework.",
         "",
         f"| {' | '.join(header)} |",
         f"|---|{'---:|' * (len(header) - 2)}---|",
@@ -61,11 +61,7 @@ def page(runs: list[Trajectory], steps: int) -> str:
         "",
         "Parameters without a gradient:",
         "",
-        *(
-            f"- `{run.port}`: {', '.join(f'`{key}`' for key in run.zero_gradients)}"
-            for run in runs
-            if run.zero_gradients
-        ),
+        *(f"- `{run.port}`: `{'`, `'.join(run.zero_gradients)}`" for run in runs if run.zero_gradients),
     ]
     return "\n".join(lines) + "\n"
 
