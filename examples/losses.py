@@ -143,7 +143,7 @@ def gradients(net: nn.Module, *penalties: Any) -> tuple[jax.Array, Any, Any]:
 def penalised(net: nn.Module) -> None:
     for name, penalties in {"none": (), "L2": (l2,), "L1": (l1,), "L2 and L1": (l2, l1)}.items():
         value, grads, _ = gradients(net, *penalties)
-        show(f"penalty {name}", f"{value:.5f}, length of the gradient {optax.global_norm(grads):.5f}")
+        show(f"penalty {name}", f"{value:.5f}, length of the gradient {optax.tree.norm(grads):.5f}")
 
 
 # %% [markdown]
