@@ -100,7 +100,7 @@ def convolution(compute: bool, rngs: nnx.Rngs) -> int:
 # %%
 def convolution_as_product(rngs: nnx.Rngs) -> float:
     x, conv = rand(2, 3, 8, 8), nn.Conv2d(3, 4, 3, bias=False, rngs=rngs)
-    product = conv.weight[...].reshape(4, 27) @ nn.Unfold(3)(x)
+    product = jnp.matmul(conv.weight[...].reshape(4, 27), nn.Unfold(3)(x), precision="highest")
     difference = jnp.abs(nn.Fold((6, 6), 1)(product) - conv(x)).max().item()
     print(f"convolution less its product: {difference:.1e}")
     return difference

@@ -108,8 +108,8 @@ def scans() -> jax.Array:
 # ## 3. Matrices
 #
 # `jnp.linalg` is `torch.linalg`. `svd` returns Vᵀ (V with `torch.svd`), and all of U unless `full_matrices=False`.
-# Eigenvectors, Q and the singular vectors are defined up to a sign: what is compared is their product. `eig` runs on
-# the CPU only. On an accelerator a product of float32 matrices may be rounded to fewer bits: row 30 of
+# Eigenvectors, Q and the singular vectors are defined up to a sign: what is compared is their product. `eig` is made
+# for the CPU. On an accelerator a product of float32 matrices may be rounded to fewer bits: row 30 of
 # `docs/differences.md`.
 
 
@@ -120,7 +120,8 @@ def matrices() -> jax.Array:
     show("a.T", a.T)
     show("jnp.linalg.inv(a)", jnp.linalg.inv(a))
     show("jnp.trace(a), norm, det", [f"{f(a):.4f}" for f in (jnp.trace, jnp.linalg.norm, jnp.linalg.det)])
-    show("eigenvalues", jnp.linalg.eig(jnp.asarray([[1.0, 2], [-5, 4]])).eigenvalues)
+    with jax.default_device(jax.devices("cpu")[0]):
+        show("eigenvalues", jnp.linalg.eig(jnp.asarray([[1.0, 2], [-5, 4]])).eigenvalues)
     q, r = jnp.linalg.qr(a)
     show("r of jnp.linalg.qr(a)", r)
     show("q @ r", q @ r)
