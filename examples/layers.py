@@ -110,8 +110,8 @@ def convolution_as_product(rngs: nnx.Rngs) -> float:
 # ## 3. Recurrent layers
 #
 # As in PyTorch the first axis is time, the second the batch, unless `batch_first=True`. The output has a row for each
-# time; the last one is the state of the last layer. The loop over time is a `jax.lax.scan`, compiled once whatever the
-# length.
+# time; the last one is the state of the last layer. The loop over time is a `jax.lax.scan`: its body is compiled once,
+# however long the series.
 
 
 # %%

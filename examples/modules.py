@@ -32,8 +32,9 @@ from jaxport.random import Generator, torch_rngs
 # `jaxport.nn.functional` has the functions, `jaxport.nn` the modules: the same functions, with their options and their
 # parameters kept. Names, arguments and the shapes of parameters are PyTorch's.
 #
-# Two things are added. What is drawn at random needs a source: `rngs`, a `flax.nnx.Rngs` or a seed, where PyTorch has
-# one generator for the whole program. And a function cannot know whether a net is training, so `F.dropout2d` is told.
+# One argument is added. What is drawn at random needs a source, where PyTorch has one generator for the whole program:
+# for a module `rngs`, a `flax.nnx.Rngs` or a seed; for a function that draws (`F.dropout2d` in training) a `key`.
+# `torch_rngs(0)` is an `Rngs` whose initial values are PyTorch's after `torch.manual_seed(0)`.
 
 
 # %%

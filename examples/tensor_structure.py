@@ -65,7 +65,8 @@ def slices(generator: Generator) -> None:
 # ## 3. Choose by index or by condition
 #
 # Marks of 4 classes, 10 pupils and 7 subjects. `jnp.take(x, i, axis)` is `index_select`, without an axis it is `take`,
-# `jnp.take_along_axis` is `gather`. An index array is int32; one that is out of range is no error, see `tensors.py`.
+# `jnp.take_along_axis` is `gather`. Indices are int32. One that is out of range is no error: `x[i]` takes the last
+# element, these two give nan, or the least integer.
 #
 # `masked_select` has a result whose length depends on the values. Outside `jax.jit` `scores[scores >= 80]` does the
 # same; inside it there is no such shape, and one counts, sums (`where=`) or fills instead, or says how long the result
