@@ -5,7 +5,7 @@
 # practice (1.3), the PyTorch notes (60-minute part) and their quick start.
 #
 # - Command: `python examples/autograd.py`. No files; `--smoke` does the same.
-# - Time: about 4 s on two CPU cores.
+# - Time: about 5 s on two CPU cores.
 # - Score: a few derivatives, and where x² - 2x + 1 is least; the exit status is 1 if one is wrong.
 
 # %%

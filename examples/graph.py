@@ -5,7 +5,7 @@
 # their own, the gradients in the middle, and the graph in TensorBoard.
 #
 # - Command: `python examples/graph.py`. No files; `--smoke` does the same.
-# - Time: about 4 s on two CPU cores.
+# - Time: about 5 s on two CPU cores.
 # - Score: the tutorial's gradients; the exit status is 1 if one differs.
 
 # %%

@@ -6,7 +6,7 @@
 # `modules.py`.
 #
 # - Command: `python examples/layers.py`. No files; `--smoke` finds the shapes without computing.
-# - Time: about 10 s on two CPU cores.
+# - Time: about 15 s on two CPU cores.
 # - Score: parameters of each family, as PyTorch counts them, and that a convolution is a product of matrices; the exit
 #   status is 1 if one is wrong.
 
@@ -44,7 +44,7 @@ def count(layer: nn.Module) -> int:
 
 def table(compute: bool, inputs: jax.Array | tuple[jax.Array, ...], *layers: nn.Module) -> int:
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    for layer in layers:
+    for layer in map(nn.Module.eval, layers):
         output = layer(*arguments) if compute else jax.eval_shape(lambda layer, *x: layer(*x), layer, *arguments)
         print(f"{type(layer).__name__:<24} {count(layer):>6,} parameters, output {jax.tree.map(jnp.shape, output)}")
     return sum(count(layer) for layer in layers)
@@ -53,9 +53,10 @@ def table(compute: bool, inputs: jax.Array | tuple[jax.Array, ...], *layers: nn.
 # %% [markdown]
 # ## 1. Basic layers
 #
-# Layers that behave otherwise in training (BatchNorm, dropout) are in training mode until `eval()`. BatchNorm updates
-# its running statistics as it is called; under `jax.jit` the module must be taken apart and put together
-# (`nnx.split`, `nnx.merge`), or the update is lost: row 32 of `docs/differences.md`. `jaxport.fit` does it.
+# Layers that behave otherwise in training (BatchNorm, dropout) are in training mode until `eval()`, which the table
+# calls. In training BatchNorm updates its running statistics as it is called; under `jax.jit` the module must be taken
+# apart and put together (`nnx.split`, `nnx.merge`), or the update is lost: row 32 of `docs/differences.md`.
+# `jaxport.fit` does it.
 
 
 # %%

@@ -5,7 +5,7 @@
 # The chapter's training run with all of them is `circles_focal.py`.
 #
 # - Command: `python examples/losses.py`. No files; `--smoke` does the same.
-# - Time: about 5 s on two CPU cores.
+# - Time: about 7 s on two CPU cores.
 # - Score: the tutorial's values of the losses, and that weight decay is an L2 penalty; the exit status is 1 if one is
 #   wrong.
 

@@ -5,7 +5,7 @@
 # modules, parameters, modules within modules, freezing, three ways to put a net together.
 #
 # - Command: `python examples/modules.py`. No files; `--smoke` does the same.
-# - Time: about 5 s on two CPU cores.
+# - Time: about 8 s on two CPU cores.
 # - Score: how many parameters and modules there are; the exit status is 1 if a number is not the tutorial's.
 
 # %%

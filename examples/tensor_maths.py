@@ -4,7 +4,7 @@
 # Chapter 4-2 of the 20-day tutorial: element by element, along an axis, on matrices; and broadcasting.
 #
 # - Command: `python examples/tensor_maths.py`. No files; `--smoke` does the same.
-# - Time: about 3 s on two CPU cores.
+# - Time: about 4 s on two CPU cores.
 # - Score: a few numbers of the tutorial's; the exit status is 1 if one differs.
 
 # %%

@@ -6,7 +6,7 @@
 # and 4-2 are `tensor_structure.py` and `tensor_maths.py`.
 #
 # - Command: `python examples/tensors.py`. No files; `--smoke` does the same.
-# - Time: about 2 s on two CPU cores.
+# - Time: about 3 s on two CPU cores.
 # - Score: a few numbers that PyTorch gives as well; the exit status is 1 if one differs.
 
 # %%
