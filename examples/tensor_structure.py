@@ -85,7 +85,8 @@ def choose(scores: jax.Array) -> jax.Array:
     show("jnp.take_along_axis(scores, best, 2)", jnp.take_along_axis(scores, best, axis=2)[..., 0])
     chosen = scores[scores >= 80]
     show("scores[scores >= 80]", chosen)
-    show("how many, their sum, under jit", jax.jit(lambda s: ((s >= 80).sum(), s.sum(where=s >= 80)))(scores))
+    count_and_sum = jax.jit(lambda s: jnp.stack([(s >= 80).sum(), s.sum(where=s >= 80)]))
+    show("how many, their sum, under jit", count_and_sum(scores))
     return chosen
 
 
