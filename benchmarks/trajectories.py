@@ -48,7 +48,8 @@ def page(runs: list[Trajectory], steps: int) -> str:
         "batches and dropout masks, never set back. Written by `python benchmarks/trajectories.py`; do not edit.",
         "",
         "*losses* is the largest difference of any step's loss, *step N* that of any parameter or buffer in steps 1 to",
-        f"N, both relative. Allowed are {tolerances.FREE_RUN_LOSS_RTOL:.0e} and {tolerances.FREE_RUN_PARAMETER_RTOL:.0e}:",
+        f"N, both relative. Allowed are {tolerances.FREE_RUN_LOSS_RTOL:.0e} and"
+        f" {tolerances.FREE_RUN_PARAMETER_RTOL:.0e}:",
         "rounding grows from step to step, fastest where an optimiser divides by a gradient's size. *without gradient*",
         "counts the parameters whose true gradient is zero (biases in front of a batch normalisation), and says how",
         "far they drifted, in units of the learning rate: what moves them is rounding, in either framework.",

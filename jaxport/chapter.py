@@ -1,4 +1,4 @@
-"""chapter.command: what every example's command line does, so that the file itself holds only the chapter."""
+"""What every example's command line does, so that the file itself holds only the chapter: command, and show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,3 +179,9 @@ def print_epoch(progress: Progress) -> None:
     if progress.row is not None:
         values = "  ".join(f"{name} {value:.4f}" for name, value in progress.row.items())
         print(f"epoch {progress.epoch:2}  {values}")
+
+
+def show(code: str, value: object) -> None:
+    """Print `code` on the left and `value`, which it gives, on the right; for chapters of many short lines."""
+    for left, right in zip_longest([code], str(value).splitlines(), fillvalue=""):
+        print(f"{left:<39} {right}".rstrip())

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from chapters_a_names import CHAPTERS_A
 from flax import nnx
 
 import jaxport
@@ -84,9 +85,18 @@ def python_files(folder: str) -> set[str]:
     return {path.stem for path in (ROOT / folder).glob("*.py")} - {"__init__"}
 
 
-@pytest.mark.parametrize("folder", ["jaxport/models", "jaxport/reference", "jaxport/ports", "examples"])
+CHAPTERS = {*CHAPTERS_A}
+"""The examples that are no port."""
+
+
+@pytest.mark.parametrize("folder", ["jaxport/models", "jaxport/reference", "jaxport/ports"])
 def test_every_port_has_its_files_and_there_are_no_others(folder):
     assert python_files(folder) == set(ports.names())
+
+
+def test_the_examples_are_the_ports_and_the_chapters():
+    assert not CHAPTERS & set(ports.names())
+    assert python_files("examples") == CHAPTERS | set(ports.names())
 
 
 def test_every_port_has_a_line_in_the_table_of_examples():
