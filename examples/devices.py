@@ -5,11 +5,11 @@
 # product and a regression on the CPU and on an accelerator, training on several devices, and saving what was trained
 # there.
 #
-# - Command: `python examples/devices.py --data DIR`, where DIR holds `mnist/` (default: `$JAXPORT_DATA`); without it the
-#   embedded digits are taken. `--smoke` takes less of everything.
+# - Command: `python examples/devices.py --data DIR`, where DIR holds `mnist/` (default: `$JAXPORT_DATA`); without it
+#   the embedded digits are taken. `--smoke` takes less of everything.
 # - Time: about TIME s on two CPU cores.
 # - Score: the product right to 1e-5; the regression's loss between 3.96 and 4.04 (its noise has variance 4); several
-#   devices within 1e-10 of one, and validation accuracy at least 0.94 on several. The exit status is 1 if one is missed.
+#   devices within 1e-10 of one; validation accuracy at least 0.94 on several. The exit status is 1 if one is missed.
 
 # %%
 from __future__ import annotations
@@ -54,8 +54,8 @@ def start(devices: int = 4) -> list[jax.Device]:
 # %% [markdown]
 # ## 2. Moving arrays and nets
 #
-# `jax.device_put(x, device)` is `x.to(device)`, and `np.asarray(x)` brings an array back to the host. `device=` makes an
-# array where it is wanted. An operation runs where its arrays are; arrays that were put on different devices do not
+# `jax.device_put(x, device)` is `x.to(device)`, and `np.asarray(x)` brings an array back to the host. `device=` makes
+# an array where it is wanted. An operation runs where its arrays are; arrays that were put on different devices do not
 # mix, as in PyTorch.
 #
 # `net.to(device)` is to move the net's state: `nnx.update` changes the net in place. Who trains with `Model` says
