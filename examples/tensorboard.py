@@ -119,7 +119,7 @@ def make_grid(images: np.ndarray, across: int = 8, line: int = 2) -> np.ndarray:
 
 
 def write_images(board: TensorBoard, images: np.ndarray) -> None:
-    board.add_image("images[0]", images[0])
+    board.add_image("image", images[0])
     board.add_image("image_grid", make_grid(images))
     board.add_images("images", images, step=0)
 
@@ -228,7 +228,7 @@ def main(options: chapter.Options) -> dict[str, float]:
     draw(found, options.out)
     print({tag: len(values) for tag, values in found.items()})
     print({tag: len(values) for tag, values in read_back(logs / "training")[0].items()})
-    image = matplotlib.image.imread(io.BytesIO(found["images[0]"][0].encoded_image_string)).transpose(2, 0, 1)
+    image = matplotlib.image.imread(io.BytesIO(found["image"][0].encoded_image_string)).transpose(2, 0, 1)
     means = [histogram.sum / histogram.num for histogram in found["w"]]
     return {
         "x": found["x"][-1],
