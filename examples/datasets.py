@@ -49,8 +49,8 @@ def by_hand(dataset: Any, m: int, rng: np.random.Generator) -> tuple[np.ndarray,
 # ## 2. From arrays
 #
 # `ArrayDataset` is `TensorDataset`. `random_split` draws PyTorch's permutation for the seed that it is given; there is
-# no global generator. `+` joins two sets. The flowers are float64 and arrive as float32, in which JAX computes unless it
-# is told otherwise.
+# no global generator. `+` joins two sets. The flowers are float64 and arrive as float32, in which JAX computes unless
+# it is told otherwise.
 
 
 # %%
@@ -96,7 +96,7 @@ def picture_folder(folder: str | None, smoke: bool, made: Path) -> Path:
 
 def augmented(image: np.ndarray, path: Path) -> None:
     shown = {"as read": image, "RandomVerticalFlip(p=1)": T.RandomVerticalFlip(p=1.0)(image, jax.random.key(0))}
-    shown["RandomRotation(45)"] = T.RandomRotation(45)(image, jax.random.key(0))
+    shown["RandomRotation(45)"] = jax.jit(T.RandomRotation(45))(image, jax.random.key(0))
     figure = Figure(figsize=(9, 3.4), dpi=120, layout="constrained")
     for axes, (title, picture) in zip(figure.subplots(1, 3), shown.items(), strict=True):
         axes.imshow(np.asarray(picture).transpose(1, 2, 0))
@@ -116,7 +116,7 @@ def image_folder(root: Path, out: Path) -> int:
     chosen = [pictures[i] for i in loader.indices(0)[:50]]
     wrong = [y != found[0] for (_, y), found in zip(chosen, np.asarray(labels), strict=True)]
     upright = next(iter(data.DataLoader(pictures, 50, shuffle=True, transform=T.ToFloat())))[0]
-    return sum(wrong) + sum(bool((x * 255 != y).any()) for x, (y, _) in zip(upright, chosen, strict=True))
+    return int(sum(wrong)) + sum(bool((x * 255 != y).any()) for x, (y, _) in zip(upright, chosen, strict=True))
 
 
 # %% [markdown]
@@ -142,7 +142,8 @@ def clothes(folder: str | None, smoke: bool, out: Path) -> tuple[data.Splits, fl
         target_transform=T.OneHot(10),
     )
     x, y = next(iter(loader))
-    print(f"features {x.shape} from {x.min():g} to {x.max():g}, labels {y.shape}; {T.Resize((160, 160))(x).shape}")
+    larger = jax.jit(T.Resize((160, 160)))(x)
+    print(f"features {x.shape} from {x.min():g} to {x.max():g}, labels {y.shape}, resized {larger.shape}")
     rows = loader.indices(0)[:64]
     wanted = (splits.train.x[rows].astype(np.float64) / 255 - 0.5) / 0.5
     return splits, float(np.abs(x - wanted).max() + np.abs(y.argmax(1) - splits.train.y[rows]).max())

@@ -45,11 +45,9 @@ from jaxport.models import cifar2
 
 
 # %%
-def write_graph(board: TensorBoard) -> list[str]:
-    net = cifar2.build(rngs=nnx.Rngs(0)).eval()
+def write_graph(board: TensorBoard, net: cifar2.Net) -> None:
     print(net, jaxport.summary(net, (3, 32, 32)), sep="\n")
-    add_graph(board.writer, net, (1, 3, 32, 32))
-    return [name for name, _ in net.named_children()]
+    add_graph(board.writer, net.eval(), (1, 3, 32, 32))
 
 
 # %% [markdown]
@@ -144,8 +142,8 @@ def write_figure(board: TensorBoard, splits: data.Splits, path: Path) -> None:
 
 
 # %%
-def train(splits: data.Splits, folder: Path, n: int, epochs: int) -> None:
-    model = jaxport.Model(cifar2.build(rngs=nnx.Rngs(0)))
+def train(net: cifar2.Net, splits: data.Splits, folder: Path, n: int, epochs: int) -> None:
+    model = jaxport.Model(net)
     model.compile(nn.BCELoss(), optim.SGD(lr=0.01), [metrics.BinaryAUC()], prepare=data.to_float)
     x, y = splits.train.x[:n], splits.train.y[:n, None].astype(np.float32)
     model.fit((x, y), epochs, callbacks=[TensorBoard(folder, histograms=1)], batch_size=50, verbose=0)
@@ -216,14 +214,14 @@ def draw(found: dict[str, list[Any]], out: Path) -> None:
 def main(options: chapter.Options) -> dict[str, float]:
     logs = options.out / "logs" / time.strftime("%Y%m%d-%H%M%S")
     splits = read(options.data, options.smoke)
-    board, images = TensorBoard(logs), splits.train.x[:50]
-    layers = write_graph(board)
+    board, images, net = TensorBoard(logs), splits.train.x[:50], cifar2.build(rngs=nnx.Rngs(0))
+    write_graph(board, net)
     write_scalars(board)
     write_histograms(board)
     write_images(board, images)
     write_figure(board, splits, options.out / "figure.png")
     board.close()
-    train(splits, logs / "training", 50 if options.smoke else 2_000, 1 if options.smoke else 5)
+    train(net, splits, logs / "training", 50 if options.smoke else 2_000, 1 if options.smoke else 5)
     found, graph = read_back(logs)
     draw(found, options.out)
     print({tag: len(values) for tag, values in found.items()})
@@ -237,7 +235,7 @@ def main(options: chapter.Options) -> dict[str, float]:
         "histograms": len(found["w"]),
         "mean_error": float(np.abs(np.array(means) - range(-10, 10)).max()),
         "image_error": float(np.abs(image * 255 - images[0]).max()),
-        "boxes_missing": sum(f"[{name}]" not in graph for name in layers),
+        "boxes_missing": sum(f"[{name}]" not in graph for name, _ in net.named_children()),
     }
 
 
