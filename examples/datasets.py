@@ -209,10 +209,10 @@ def reviews(texts: list[str], labels: list[int], folder: Path) -> int:
     tokens = vocabulary.encode_batch(texts, 200)
     for i, (label, row) in enumerate(zip(labels, tokens.tolist(), strict=True)):
         (folder / f"{i}.txt").write_text(f"{label}\t{' '.join(map(str, row))}", encoding="utf-8")
-    loader = data.DataLoader(ImdbDataset(folder), batch_size=20, shuffle=True, num_workers=4)
-    print(f"{len(loader.dataset)} files, {len(loader)} batches; the first: {next(iter(loader))[0]}")
+    batches = list(data.DataLoader(ImdbDataset(folder), batch_size=20, shuffle=True, num_workers=4))
+    print(f"{len(ImdbDataset(folder))} files, {len(batches)} batches; the first: {batches[0]}")
     in_memory = data.ArrayDataset(tokens, np.array(labels, np.float32)[:, None])
-    both = zip(loader, list(data.DataLoader(in_memory, 20, shuffle=True))[1:], strict=True)
+    both = zip(batches, data.DataLoader(in_memory, 20, shuffle=True), strict=True)
     return sum(int((a != b).sum()) for one, other in both for a, b in zip(one, other, strict=True))
 
 
