@@ -55,16 +55,16 @@ def by_hand(dataset: Any, m: int, rng: np.random.Generator) -> tuple[np.ndarray,
 
 # %%
 def iris() -> int:
-    table = load_iris()
-    whole = data.ArrayDataset(table.data, table.target)
+    flowers, kinds = load_iris(return_X_y=True)
+    whole = data.ArrayDataset(flowers, kinds)
     print([part.tolist() for part in by_hand(whole, 4, np.random.default_rng(0))])
     train, valid = data.random_split(whole, [0.8, 0.2])
     features, labels = next(iter(data.DataLoader(train, batch_size=8)))
     print(type(train).__name__, features.shape, features.dtype, labels)
     joined = train + valid
     print(f"{len(train)} + {len(valid)} = {len(joined)} ({type(joined).__name__})")
-    rows = sorted([*map(float, x), float(y)] for x, y in (joined[i] for i in range(len(joined))))
-    return sum(a != b for a, b in zip(rows, sorted(map(list, np.c_[table.data, table.target].tolist())), strict=True))
+    rows = sorted([*x.tolist(), y] for x, y in (joined[i] for i in range(len(joined))))
+    return sum(a != b for a, b in zip(rows, sorted(np.c_[flowers, kinds].tolist()), strict=True))
 
 
 # %% [markdown]

@@ -39,7 +39,7 @@ from jaxport import chapter, data, metrics, nn, optim, viz
 
 
 # %%
-def start(devices: int = 4) -> list[jax.Device]:
+def start(devices: int = 4) -> list[Any]:
     try:
         jax.config.update("jax_num_cpu_devices", devices)
     except RuntimeError:
@@ -67,7 +67,7 @@ def start(devices: int = 4) -> list[jax.Device]:
 
 
 # %%
-def move(devices: list[jax.Device]) -> None:
+def move(devices: list[Any]) -> None:
     here, there = devices[0], devices[-1]
     x = jax.device_put(np.ones((100, 100), np.float32), there)
     y = jnp.zeros((100, 100), device=there)
@@ -91,7 +91,7 @@ def move(devices: list[jax.Device]) -> None:
 
 
 # %%
-def product(size: int, device: jax.Device) -> float:
+def product(size: int, device: Any) -> float:
     rng = np.random.default_rng(0)
     a, b = rng.random((size, 200), np.float32), rng.random((200, size), np.float32)
     multiply = jax.jit(lambda a, b: jnp.matmul(a, b, precision="highest"))

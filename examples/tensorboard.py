@@ -164,7 +164,8 @@ def events(folder: Path) -> Iterator[Any]:
         content, start = path.read_bytes(), 0
         while start < len(content):
             (length,) = struct.unpack_from("<Q", content, start)
-            yield event_pb2.Event.FromString(content[start + 12 : start + 12 + length])
+            message = event_pb2.Event  # pyright: ignore[reportAttributeAccessIssue]
+            yield message.FromString(content[start + 12 : start + 12 + length])
             start += length + 16
 
 
@@ -234,7 +235,7 @@ def main(options: chapter.Options) -> dict[str, float]:
         "y": found["y"][-1],
         "scalars": len(found["x"]) + len(found["y"]),
         "histograms": len(found["w"]),
-        "mean_error": float(np.abs(np.array(means) - range(-10, 10)).max()),
+        "mean_error": float(np.abs(means - np.arange(-10.0, len(means) - 10)).max()),
         "image_error": float(np.abs(image * 255 - images[0]).max()),
         "boxes": sum(f"[{name}]" in graph for name, _ in net.named_children()),
     }

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import pytest
 from chapters_b_names import CHAPTERS_B
 
 from jaxport import data
+from jaxport.engine.sharding import Placement
 
 pytest.importorskip("matplotlib")
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -130,13 +131,24 @@ def test_the_grid_has_its_pictures_and_black_lines():
 
 def test_devices_after_jax_has_started(capsys, monkeypatch):
     """The CPU stays whole, which is said; on it a product is right, and a wrong one is found."""
-    monkeypatch.setattr(jax.config, "update", _refuse)
     example, (cpu,) = load("devices"), jax.devices("cpu")[:1]
-    assert example.start() == [cpu]
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.config, "update", _refuse)
+        assert example.start() == [cpu]
     assert capsys.readouterr().out.startswith("JAX had started before")
     assert example.product(100, cpu) < 1e-6
     monkeypatch.setattr(jnp, "matmul", lambda a, b, precision: 1.001 * (a @ b))
     assert example.product(100, cpu) > 1e-5
+
+
+@pytest.mark.parametrize(("devices", "waits"), [(2, 1), (1, 0), (0, 0)])
+def test_calls_wait_where_devices_share_a_cpu(devices, waits, monkeypatch):
+    """XLA's few threads can all end up waiting for each other's sums if calls run ahead; seen with four devices."""
+    waited = []
+    monkeypatch.setattr(jax, "block_until_ready", lambda results: waited.append(results) or results)
+    mesh = SimpleNamespace(local_devices=jax.devices("cpu")[:1] * devices) if devices else None
+    assert Placement(mesh=mesh).settled("results") == "results"
+    assert waited == ["results"] * waits
 
 
 def _refuse(name: str, value: object) -> None:
