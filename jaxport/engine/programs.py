@@ -60,7 +60,7 @@ class Programs:
             return function(*args)
         current = self._current.get((name, fixed))
         if current is not None and name not in _CHANGING:
-            return current(*args)  # within a run its arguments never change their shapes
+            return self.place.settled(current(*args))  # within a run its arguments never change their shapes
         key = tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(args))
         made = self._made.setdefault((name, fixed), {})
         if key not in made:
@@ -74,7 +74,7 @@ class Programs:
                 made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
-        return made[key](*args)
+        return self.place.settled(made[key](*args))
 
     def empty(self, rows: int, evaluation: bool = False) -> Totals:
         """Return the sums of an epoch that has not begun."""

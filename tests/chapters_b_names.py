@@ -1,0 +1,3 @@
+"""The chapters that are not one model, second half."""
+
+CHAPTERS_B = ("datasets", "tensorboard", "devices", "save_load")
