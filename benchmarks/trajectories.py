@@ -35,12 +35,20 @@ def row(run: Trajectory) -> list[str]:
     """Return a port's line: losses' worst, drift after some steps, what has no gradient, verdict."""
     drifts = [f"{max(run.parameters[:step]):.0e}" for step in shown(len(run.loss))]
     zero = f"{len(run.zero_gradients)}, {run.apart:.0e} apart" if run.zero_gradients else ""
-    return [f"`{run.port}`", f"{max(run.loss):.0e}", *drifts, zero, "equal" if run.ok else "DIFFERENT"]
+    own = f"{max(run.own_parameters):.0e}"
+    return [f"`{run.port}`", f"{max(run.loss):.0e}", *drifts, own, zero, "equal" if run.ok else "DIFFERENT"]
 
 
 def page(runs: list[Trajectory], steps: int) -> str:
     """Return docs/trajectories.md."""
-    header = ["port", "losses", *(f"step {step}" for step in shown(steps)), "without gradient", "verdict"]
+    header = [
+        "port",
+        "losses",
+        *(f"step {step}" for step in shown(steps)),
+        "PyTorch itself",
+        "without gradient",
+        "verdict",
+    ]
     lines = [
         "# Free runs beside PyTorch",
         "",
@@ -50,7 +58,9 @@ def page(runs: list[Trajectory], steps: int) -> str:
         "*losses* is the largest difference of any step's loss, *step N* that of any parameter or buffer in steps 1 to",
         f"N, both relative. Allowed are {tolerances.FREE_RUN_LOSS_RTOL:.0e} and"
         f" {tolerances.FREE_RUN_PARAMETER_RTOL:.0e}:",
-        "rounding grows from step to step, fastest where an optimiser divides by a gradient's size. *without gradient*",
+        "rounding grows from step to step, fastest where an optimiser divides by a gradient's size. *PyTorch itself*",
+        "is how far two runs of PyTorch drift from the first when the last bits of their weights are changed; four times",
+        "that is allowed too. *without gradient*",
         "counts the parameters whose true gradient is zero (biases in front of a batch normalisation), and says how",
         "far they drifted, in units of the learning rate: what moves them is rounding, in either framework.",
         "",
