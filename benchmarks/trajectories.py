@@ -59,7 +59,7 @@ def page(runs: list[Trajectory], steps: int) -> str:
         f"N, both relative. Allowed are {tolerances.FREE_RUN_LOSS_RTOL:.0e} and"
         f" {tolerances.FREE_RUN_PARAMETER_RTOL:.0e}:",
         "rounding grows from step to step, fastest where an optimiser divides by a gradient's size. *PyTorch itself*",
-        "is how far two runs of PyTorch drift from the first when the last bits of their weights are changed; four times",
+        "is how far two runs of PyTorch drift from the first when their weights' last bits are changed; four times",
         "that is allowed too. *without gradient*",
         "counts the parameters whose true gradient is zero (biases in front of a batch normalisation), and says how",
         "far they drifted, in units of the learning rate: what moves them is rounding, in either framework.",

@@ -69,7 +69,7 @@ def train(net: ResNet, splits: data.Splits, epochs: int) -> engine.History:
         net,
         splits.train,
         loss=nn.CrossEntropyLoss(),
-        optimizer=optim.Adam(lr=1e-3),
+        optimizer=optim.SGD(lr=0.05, momentum=0.9),
         metrics=[metrics.Accuracy()],
         epochs=epochs,
         batch_size=128,

@@ -61,7 +61,7 @@ def train(net: UNet, splits: data.Splits, epochs: int) -> engine.History:
         net,
         splits.train,
         loss=BCEDiceLoss(),
-        optimizer=optim.Adam(lr=1e-3),
+        optimizer=optim.SGD(lr=0.05, momentum=0.9),
         metrics=[metrics.Dice(threshold=0.0)],
         epochs=epochs,
         batch_size=16,

@@ -1,11 +1,24 @@
 """Every port equals its PyTorch reference: design rules 1 to 6, in float64 and float32."""
 
+import os
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+from port_names import PROVEN
 
-from jaxport import parity, ports
+from jaxport import data, parity, ports
+
+
+@pytest.fixture(scope="module")
+def real_data() -> Path:
+    """Return the folder of the real data sets: JAXPORT_DATA, or shared/data beside the repository; skip without one."""
+    folder = Path(os.environ.get("JAXPORT_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("no real data: set JAXPORT_DATA to the folder that holds them")
+    return folder
 
 
 @cache
@@ -13,13 +26,13 @@ def _checks(name: str) -> list[parity.Check]:
     return parity.check_port(ports.get(name))
 
 
-@pytest.mark.parametrize("name", ports.names())
+@pytest.mark.parametrize("name", PROVEN)
 def test_port_equals_its_reference(name: str) -> None:
     failed = [check for check in _checks(name) if not check.ok]
     assert not failed, "\n".join(map(str, failed))
 
 
-@pytest.mark.parametrize("name", ports.names())
+@pytest.mark.parametrize("name", PROVEN)
 def test_everything_is_compared(name: str) -> None:
     port = ports.get(name)
     done = {(check.check, check.dtype) for check in _checks(name)}
@@ -40,3 +53,30 @@ def test_everything_is_compared(name: str) -> None:
     exact = {check for check, dtype in done if dtype == "exact"}
     assert {"state_dict/from_torch", "state_dict/to_torch"} <= exact
     assert ("state_dict/predictions_of_pt_file", "float32") in done
+
+
+REAL = [name for name in PROVEN if not data.DATASETS[ports.get(name).dataset].embedded]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_port_equals_its_reference_on_real_batches(name: str, real_data: Path) -> None:
+    checks = parity.check_port(ports.get(name), steps=2, data=real_data)
+    failed = [check for check in checks if not check.ok]
+    assert not failed, "\n".join(map(str, failed))
+
+
+@pytest.mark.parametrize("name", [name for name in PROVEN if name not in ("resnet", "unet")])
+def test_a_hundred_free_steps(name: str) -> None:
+    run = parity.run_free(ports.get(name))
+    assert run.ok, (max(run.loss), max(run.parameters), max(run.own_parameters), run.apart)
+    assert len(run.loss) == len(run.parameters) == 100
+
+
+def test_a_free_run_with_another_rate_is_found() -> None:
+    port = ports.get("linreg_plane-mid")
+    run = parity.run_free(port, steps=3)
+    assert run.ok
+    worse = replace(run, parameters=[*run.parameters[:2], 2e-8 + 4 * max(run.own_parameters)])
+    assert not worse.ok
+    assert not replace(run, loss=[2e-10 + 4 * max(run.own_loss)] * 3).ok
+    assert not replace(run, apart=1.0).ok

@@ -14,7 +14,7 @@ from jaxport.port import Port
 from . import tolerances
 from .check import Check, compare32, compare64, same_keys, worst
 from .jax_side import JaxSide
-from .record import Arrays, Example, Snapshot, rounding_draws
+from .record import Arrays, Example, Snapshot, nudge, rounding_draws
 from .torch_side import TorchSide
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -66,6 +66,8 @@ class _Lockstep:
         with jax.enable_x64(False):
             self.ours32 = JaxSide(port, Snapshot(0, weights, {}).cast(_F32).params)
         self.theirs32, self.truth32 = TorchSide(port, torch.float32), TorchSide(port, torch.float64)
+        self.own = [_nudged(port, weights, seed) for seed in range(tolerances.OWN_RUNS)]
+        self.grown: dict[str, float] = {}
 
     def advance(self, example: Example, name: str) -> dict[str, dict[str, list[Check]]]:
         """Take one step everywhere and return the checks by mode: "resync" and "free" in float64, "float32"."""
@@ -74,6 +76,7 @@ class _Lockstep:
         after = self.truth.snapshot()
         self.zero = self.truth.zero_gradients(loss)
         theirs = _tensors(after, loss)
+        self._grow(example, theirs)
         with jax.enable_x64(True):
             self.ours64.restore(base)
             resync_loss, resync = self.ours64.step(example), self.ours64.snapshot()
@@ -89,6 +92,15 @@ class _Lockstep:
             found[mode]["count"] = [_steps_check(self.port.name, f"{name}/{mode}", "float64", state, after)]
         return found
 
+    def _grow(self, example: Example, theirs: dict[str, Arrays]) -> None:
+        """Take the step in PyTorch's own runs from nudged weights, and note how far each tensor has drifted so far."""
+        for side in self.own:
+            loss = side.step(example)
+            for kind, arrays in _tensors(side.snapshot(), loss).items():
+                for key, array in arrays.items():
+                    drift = compare64(self.port.name, key, array, theirs[kind][key]).max_rel
+                    self.grown[f"{kind}/{key}"] = max(drift, self.grown.get(f"{kind}/{key}", 0.0))
+
     def _wide(
         self, name: str, ours: dict[str, Arrays], theirs: dict[str, Arrays], free: bool = False
     ) -> dict[str, list[Check]]:
@@ -96,6 +108,7 @@ class _Lockstep:
             rtol = tolerances.FLOAT64_RTOL
             if free:
                 rtol = tolerances.FREE_RUN_LOSS_RTOL if kind == "loss" else tolerances.FREE_RUN_PARAMETER_RTOL
+                rtol += tolerances.FLOAT32_FACTOR * self.grown[f"{kind}/{key}"]
             check = compare64(self.port.name, label, ours[kind][key], theirs[kind][key], rtol)
             moved = self.rate * (self.truth.steps if free else 1) * tolerances.ZERO_GRADIENT_STEP
             return self._unless_zero(check, kind, key, float(theirs["loss"]["loss"]), ours[kind][key], moved)
@@ -141,6 +154,13 @@ class _Lockstep:
             return self._unless_zero(check, kind, key)
 
         return _compare(self.port.name, name, ours, truth, one)
+
+
+def _nudged(port: Port, weights: Arrays, seed: int) -> TorchSide:
+    """Return PyTorch in float64 from weights whose last bits are changed at random."""
+    side, rng = TorchSide(port, torch.float64), np.random.default_rng(seed)
+    side.load({key: nudge(value, rng) for key, value in weights.items()})
+    return side
 
 
 def check_training(

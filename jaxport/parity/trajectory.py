@@ -19,9 +19,6 @@ from .jax_side import JaxSide
 from .record import Arrays, Example, nudge
 from .torch_side import TorchSide, one_thread
 
-OWN_RUNS = 2
-"""Runs of PyTorch beside itself."""
-
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -76,7 +73,7 @@ def run_free(port: Port, steps: int = 100, seed: int = 0) -> Trajectory:
         wide = {key: value.astype(np.float64) if value.dtype == np.float32 else value for key, value in weights.items()}
         with jax.enable_x64(True):
             ours = JaxSide(port, wide)
-        theirs = [TorchSide(port, torch.float64) for _ in range(1 + OWN_RUNS)]
+        theirs = [TorchSide(port, torch.float64) for _ in range(1 + tolerances.OWN_RUNS)]
         for i, side in enumerate(theirs):
             draw = np.random.default_rng(i)
             side.load({key: nudge(value, draw) for key, value in wide.items()} if i else wide)

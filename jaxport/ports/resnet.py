@@ -38,7 +38,7 @@ PORT = Port(
     parameters=11_175_370,
     dataset="fashion_mnist",
     loss=partial(nn.CrossEntropyLoss),
-    optimizer=partial(optim.Adam, lr=1e-3),
+    optimizer=partial(optim.SGD, lr=0.05, momentum=0.9),
     metrics=(metrics.Accuracy(),),
     epochs=2,
     batch_size=128,

@@ -27,7 +27,7 @@ PORT = Port(
     parameters=1_944_049,
     dataset="shapes",
     loss=partial(unet.BCEDiceLoss),
-    optimizer=partial(optim.Adam, lr=1e-3),
+    optimizer=partial(optim.SGD, lr=0.05, momentum=0.9),
     metrics=(metrics.Dice(threshold=0.0),),
     epochs=8,
     batch_size=16,
