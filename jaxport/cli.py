@@ -121,6 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("source", metavar="SRC")
     command.add_argument("target", metavar="DST")
+
+    command = add("rosetta", _rosetta, "say what a PyTorch expression is in JAX: the rows that speak of a word")
+    command.add_argument("word", metavar="WORD", help="gather, view, masked_fill, in-place, …")
+    command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
@@ -328,6 +332,26 @@ def _bench(options: argparse.Namespace) -> int:
         _print_json([dataclasses.asdict(row) for row in rows])
     else:
         _print_table(bench.table(rows))
+    return 0
+
+
+def _rosetta(options: argparse.Namespace) -> int:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from . import rosetta
+
+    rows = rosetta.find(options.word)
+    if not rows:
+        raise UsageError(f"no row speaks of {options.word!r}; docs/rosetta.md has them all, by PyTorch's names")
+    if options.json:
+        _print_json([dataclasses.asdict(row) for row in rows])
+        return 0
+    table = Table("PyTorch", "JAX", "note", "under jit", title=options.word, show_lines=True)
+    for row in rows:
+        under_jit = ("raises" if row.jax_raises else "yes") if row.jit else "no"
+        table.add_row(*map(escape, (row.torch, row.jax, row.note, under_jit)))
+    _print_table(table)
     return 0
 
 

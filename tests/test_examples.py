@@ -100,9 +100,12 @@ def test_the_examples_are_the_ports_and_the_chapters():
     assert python_files("examples") == CHAPTERS | set(ports.names())
 
 
-def test_every_port_has_a_line_in_the_table_of_examples():
-    table = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
-    assert {name for name in ports.names() if f"`{name}.py`" in table} == set(ports.names())
+def test_every_example_has_a_line_in_the_table_and_a_place_in_the_map():
+    table, where = (ROOT / "examples" / "README.md").read_text(encoding="utf-8").split("## Where you are")
+    files = [f"[`{name}.py`]({name}.py)" for name in sorted(python_files("examples"))]
+    assert [file for file in files if table.count(file) != 1] == []
+    assert [file for file in files if file not in where] == ["[`digits.py`](digits.py)"]  # ours, in no tutorial
+    assert set(re.findall(r"\]\((\w+\.py)\)", table + where)) == {f"{name}.py" for name in python_files("examples")}
 
 
 def test_no_example_has_more_lines_of_code_than_the_tutorial():
