@@ -65,7 +65,7 @@ def loss_of(net: Net, x: jax.Array, target: jax.Array) -> Any:
 
 def one_step(net: Net, x: jax.Array, target: jax.Array) -> None:
     loss, params = loss_of(net, x, target)
-    value, gradient = jax.value_and_grad(loss)(params)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params)
     print(f"loss {float(value):.4f}")
     print(f"the gradient of conv1.bias: {gradient['conv1']['bias'][...]}")
     by_hand = jax.tree.map(lambda weight, slope: weight - 0.01 * slope, params, gradient)

@@ -35,7 +35,7 @@ VARIANTS = (
         loss=partial(linreg_plane.HalfSquaredError),
         optimizer=partial(optim.SGD, lr=1e-3),
         epochs=1_000,
-        expected={"val_loss": (1.8, 2.2)},  # half the noise's variance
+        expected={"val_loss": (1.7, 2.3)},  # half the noise's variance
     ),
     replace(
         PORT,
@@ -44,6 +44,6 @@ VARIANTS = (
         source="How to eat PyTorch in 20 days, 3-2",
         dataset="whole_plane",
         optimizer=partial(optim.SGD, lr=0.01),
-        expected={"val_loss": (3.6, 4.4)},
+        expected={"val_loss": (3.4, 4.6)},  # of 400 points, 4 ± 0.6
     ),
 )
