@@ -1,7 +1,5 @@
 """Which of two rings a point is on."""
 
-from itertools import pairwise
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -35,12 +33,11 @@ class RawNet(nn.Module):
     """The low level's 2-4-8-1 of raw arrays: weights (in, out) from N(0, 1), biases (1, out) zero."""
 
     def __init__(self, *, rngs: nnx.Rngs) -> None:
-        sizes = (2, 4, 8, 1)
-        for i, (inputs, outputs) in enumerate(pairwise(sizes), 1):
-            weight = nn.Parameter(jnp.zeros((inputs, outputs)))
+        self.w1, self.b1 = nn.Parameter(jnp.zeros((2, 4))), nn.Parameter(jnp.zeros((1, 4)))
+        self.w2, self.b2 = nn.Parameter(jnp.zeros((4, 8))), nn.Parameter(jnp.zeros((1, 8)))
+        self.w3, self.b3 = nn.Parameter(jnp.zeros((8, 1))), nn.Parameter(jnp.zeros((1, 1)))
+        for weight in (self.w1, self.w2, self.w3):
             nn.init.normal_(weight, generator=rngs.params())
-            setattr(self, f"w{i}", weight)
-            setattr(self, f"b{i}", nn.Parameter(jnp.zeros((1, outputs))))
 
     def forward(self, x: jax.Array) -> jax.Array:
         """Map points (N, 2) to the probability of the inner ring (N, 1)."""

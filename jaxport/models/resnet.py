@@ -68,6 +68,14 @@ class Bottleneck(nn.Module):
         return self.relu3(y + (self.downsample(x) if hasattr(self, "downsample") else x))
 
 
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck], channels: int, width: int, count: int, stride: int, rngs: nnx.Rngs
+) -> nn.Sequential:
+    """Return `count` blocks, the first of which brings the channels and the stride."""
+    first = block(channels, width, stride, rngs=rngs)
+    return nn.Sequential(first, *(block(block.expansion * width, width, 1, rngs=rngs) for _ in range(count - 1)))
+
+
 class ResNet(nn.Module):
     """Stem of conv7/2 BN ReLU pool3/2, four stages of residual blocks, mean over the picture, linear.
 
@@ -95,15 +103,13 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        inputs = width
-        for stage, blocks in enumerate(DEPTHS[depth]):
-            layers = []
-            for i in range(blocks):
-                layers.append(block(inputs, width << stage, 2 if stage and not i else 1, rngs=rngs))
-                inputs = block.expansion * (width << stage)
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
+        blocks, out = DEPTHS[depth], block.expansion * width
+        self.layer1 = _stage(block, width, width, blocks[0], 1, rngs)
+        self.layer2 = _stage(block, out, 2 * width, blocks[1], 2, rngs)
+        self.layer3 = _stage(block, 2 * out, 4 * width, blocks[2], 2, rngs)
+        self.layer4 = _stage(block, 4 * out, 8 * width, blocks[3], 2, rngs)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(inputs, classes, rngs=rngs)
+        self.fc = nn.Linear(8 * out, classes, rngs=rngs)
         for _, module in self.named_modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=rngs.params())

@@ -32,6 +32,11 @@ class DoubleConv(nn.Module):
         return self.double_conv(x)
 
 
+def _down(channels: int, rngs: nnx.Rngs) -> nn.Sequential:
+    """Return a halving: (N, C, H, W) to (N, 2C, H/2, W/2)."""
+    return nn.Sequential(nn.MaxPool2d(2), DoubleConv(channels, 2 * channels, rngs=rngs))
+
+
 class Up(nn.Module):
     """Transposed convolution, the maps of the way down beside it, `DoubleConv`: half the channels, twice the side."""
 
@@ -61,11 +66,14 @@ class UNet(nn.Module):
 
     def __init__(self, channels: int = 3, classes: int = 1, width: int = 16, *, rngs: nnx.Rngs) -> None:
         self.inc = DoubleConv(channels, width, rngs=rngs)
-        for level in range(4):
-            down = DoubleConv(width << level, width << (level + 1), rngs=rngs)
-            setattr(self, f"down{level + 1}", nn.Sequential(nn.MaxPool2d(2), down))
-        for level in range(4):
-            setattr(self, f"up{level + 1}", Up(width << (4 - level), rngs=rngs))
+        self.down1 = _down(width, rngs)
+        self.down2 = _down(2 * width, rngs)
+        self.down3 = _down(4 * width, rngs)
+        self.down4 = _down(8 * width, rngs)
+        self.up1 = Up(16 * width, rngs=rngs)
+        self.up2 = Up(8 * width, rngs=rngs)
+        self.up3 = Up(4 * width, rngs=rngs)
+        self.up4 = Up(2 * width, rngs=rngs)
         self.outc = nn.Conv2d(width, classes, kernel_size=1, rngs=rngs)
 
     def forward(self, x: jax.Array) -> jax.Array:

@@ -153,7 +153,10 @@ def _tiles_from(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 def conv2d_cpu(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
     """Cross-correlate (N, H, W, C) with (kH, kW, C, O) and add the bias: (N, P, Q, O)."""
     if math.prod(w.shape[:3]) <= _FEW:
-        return _over_copied_windows(x, w, bias, geometry)
+        if bias is None or w.shape[-1] > 1:
+            return _over_copied_windows(x, w, bias, geometry)
+        # The product that has one column adds one number after the other: a bias in it would round more than PyTorch's.
+        return add_bias(_over_copied_windows(x, w, None, geometry), bias)
     y = _over_tiles(x, w, geometry) if _tiles(geometry) else _apply(x, w, geometry)
     return y if bias is None else add_bias(y, bias)
 

@@ -93,13 +93,13 @@ class _Lockstep:
         return found
 
     def _grow(self, example: Example, theirs: dict[str, Arrays]) -> None:
-        """Take the step in PyTorch's own runs from nudged weights, and note how far each tensor has drifted so far."""
+        """Take the step in PyTorch's own runs from nudged weights, and note how far any tensor of a kind has drifted."""
         for side in self.own:
             loss = side.step(example)
             for kind, arrays in _tensors(side.snapshot(), loss).items():
                 for key, array in arrays.items():
                     drift = compare64(self.port.name, key, array, theirs[kind][key]).max_rel
-                    self.grown[f"{kind}/{key}"] = max(drift, self.grown.get(f"{kind}/{key}", 0.0))
+                    self.grown[kind] = max(drift, self.grown.get(kind, 0.0))
 
     def _wide(
         self, name: str, ours: dict[str, Arrays], theirs: dict[str, Arrays], free: bool = False
@@ -108,7 +108,7 @@ class _Lockstep:
             rtol = tolerances.FLOAT64_RTOL
             if free:
                 rtol = tolerances.FREE_RUN_LOSS_RTOL if kind == "loss" else tolerances.FREE_RUN_PARAMETER_RTOL
-                rtol += tolerances.FLOAT32_FACTOR * self.grown[f"{kind}/{key}"]
+                rtol += tolerances.FLOAT32_FACTOR * self.grown[kind]
             check = compare64(self.port.name, label, ours[kind][key], theirs[kind][key], rtol)
             moved = self.rate * (self.truth.steps if free else 1) * tolerances.ZERO_GRADIENT_STEP
             return self._unless_zero(check, kind, key, float(theirs["loss"]["loss"]), ours[kind][key], moved)

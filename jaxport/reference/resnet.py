@@ -41,19 +41,22 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 64, 7, 2, padding=3, bias=False)
         self.bn1, self.relu, self.maxpool = nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, padding=1)
-        inputs = 64
-        for stage, blocks in enumerate(STAGES[depth], 1):
-            width = 32 * 2**stage
-            widths, sizes = ((width, width), (3, 3)) if depth < 50 else ((width, width, 4 * width), (1, 3, 1))
-            parts = []
-            for i in range(blocks):
-                parts.append(Block(inputs, widths, sizes, 2 if stage > 1 and i == 0 else 1))
-                inputs = widths[-1]
-            setattr(self, f"layer{stage}", nn.Sequential(*parts))
-        self.avgpool, self.fc = nn.AdaptiveAvgPool2d((1, 1)), nn.Linear(inputs, classes)
+        self.out = 64
+        self.layer1, self.layer2 = self._stage(depth, 0), self._stage(depth, 1)
+        self.layer3, self.layer4 = self._stage(depth, 2), self._stage(depth, 3)
+        self.avgpool, self.fc = nn.AdaptiveAvgPool2d((1, 1)), nn.Linear(self.out, classes)
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def _stage(self, depth: int, number: int) -> nn.Sequential:
+        """Return the blocks of a stage, which begin with the channels that the one before it ended with."""
+        width, parts = 64 * 2**number, []
+        widths, sizes = ((width, width), (3, 3)) if depth < 50 else ((width, width, 4 * width), (1, 3, 1))
+        for i in range(STAGES[depth][number]):
+            parts.append(Block(self.out, widths, sizes, 2 if number and i == 0 else 1))
+            self.out = widths[-1]
+        return nn.Sequential(*parts)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map pictures (N, C, H, W) to logits (N, classes)."""

@@ -34,18 +34,19 @@ class Up(nn.Module):
         return self.conv(torch.cat((skip, self.up(x)), 1))
 
 
+def _down(channels: int) -> nn.Sequential:
+    """Return a halving that doubles the channels."""
+    return nn.Sequential(nn.MaxPool2d(2, 2), DoubleConv(channels, channels * 2))
+
+
 class UNet(nn.Module):
     """Four levels down and up."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.inc = DoubleConv(3, width)
-        for i in range(1, 5):
-            width *= 2
-            setattr(self, f"down{i}", nn.Sequential(nn.MaxPool2d(2, 2), DoubleConv(width // 2, width)))
-        for i in range(1, 5):
-            setattr(self, f"up{i}", Up(width))
-            width //= 2
+        self.down1, self.down2, self.down3, self.down4 = (_down(2**i * width) for i in range(4))
+        self.up1, self.up2, self.up3, self.up4 = (Up(2 ** (4 - i) * width) for i in range(4))
         self.outc = nn.Conv2d(width, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
