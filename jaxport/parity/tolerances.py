@@ -13,12 +13,12 @@ FREE_RUN_PARAMETER_RTOL = 1e-8
 """Parameters of free-running training in float64, where adaptive optimisers amplify rounding."""
 
 OWN_RUNS = 2
-"""A free run may also drift by FLOAT32_FACTOR times what PyTorch shows beside itself: the largest drift of any tensor of
-that kind so far, over this many runs in float64 from weights whose last bits are changed at random.
+"""A free run may also drift by FLOAT32_FACTOR times what PyTorch shows beside itself: the largest drift of any tensor
+of that kind so far, over this many runs in float64 from weights whose last bits are changed at random.
 
-It matters where training itself is chaotic. Measured on `resnet` (batches of 7 small pictures, so that a channel of the
-last stage is normalised over 7 numbers; SGD with momentum): in 4 steps PyTorch is 5e-10 from itself and we are 4e-10 from
-it, in 20 steps 3e-6 and 2e-6 with one seed and everything with another. Steps from the same state keep FLOAT64_RTOL.
+It matters where training itself is chaotic. Measured on `resnet` (batches of 7 small pictures, so that a channel of
+the last stage is normalised over 7 numbers; SGD with momentum): in 4 steps PyTorch is 5e-10 from itself and we are
+4e-10 from it, in 20 steps 3e-6 and 2e-6. Steps from the same state keep FLOAT64_RTOL.
 """
 
 ZERO_GRADIENT = 1e-12

@@ -93,7 +93,7 @@ class _Lockstep:
         return found
 
     def _grow(self, example: Example, theirs: dict[str, Arrays]) -> None:
-        """Take the step in PyTorch's own runs from nudged weights, and note how far any tensor of a kind has drifted."""
+        """Take the step in PyTorch's own runs from nudged weights, and note how far each kind drifts."""
         for side in self.own:
             loss = side.step(example)
             for kind, arrays in _tensors(side.snapshot(), loss).items():
