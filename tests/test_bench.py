@@ -119,7 +119,8 @@ def test_rows_are_json():
 # ------------------------------------------------------------------------------------------------------------ inputs
 
 
-@pytest.mark.parametrize("name", ports.names())
+# Drawing the weights of resnet and unet compiles for most of a minute.
+@pytest.mark.parametrize("name", [name for name in ports.names() if name not in ("resnet", "unet")])
 def test_inputs_come_back_as_they_were(name, tmp_path):
     inputs = make_inputs(ports.get(name), 3)
     save_inputs(inputs, tmp_path)
