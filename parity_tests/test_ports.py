@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 from port_names import PROVEN
 
 from jaxport import data, parity, ports
+from jaxport.parity.examples import made_up
+from jaxport.parity.record import Example
+from jaxport.parity.tolerances import SAME_SUMS_RTOL
+from jaxport.parity.torch_side import TorchSide
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +86,25 @@ def test_a_free_run_with_another_rate_is_found() -> None:
     assert not worse.ok
     assert not replace(run, loss=[2e-10 + 4 * max(run.own_loss)] * 3).ok
     assert not replace(run, apart=1.0).ok
+
+
+def test_examples_in_another_order_take_the_same_step() -> None:
+    """Else what is measured beside PyTorch's own rounding would be no rounding, and the limit too wide."""
+    port, rng = ports.get("mnist_cnn-functions"), np.random.default_rng(0)
+    torch.manual_seed(0)
+    sides = [TorchSide(port, torch.float64) for _ in range(2)]
+    sides[1].load(sides[0].snapshot().params)
+    x, y = made_up(port)(rng)
+    example = Example(x.astype(np.float64), y, np.zeros((len(x), 10)), sides[0].draw_masks(x, rng))
+    other = example.shuffled(rng)
+    assert not np.array_equal(other.y, example.y)
+    losses = [side.step(one) for side, one in zip(sides, (example, other), strict=True)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=SAME_SUMS_RTOL)
+    first, second = (side.snapshot().params for side in sides)
+    assert max(np.abs(first[key] - second[key]).max() for key in first) < SAME_SUMS_RTOL
+
+
+def test_pytorch_beside_itself_drifts_by_rounding_only() -> None:
+    run = parity.run_free(ports.get("titanic"), steps=5)
+    assert 0 < max(run.own_parameters) < SAME_SUMS_RTOL
+    assert max(run.own_loss) < SAME_SUMS_RTOL

@@ -143,6 +143,14 @@ def test_the_parabola_and_the_noise_are_what_they_are_called():
     assert (million.x.shape, million.y.shape) == ((5, 2), (5, 1))
 
 
+def test_the_parabola_is_least_at_1():
+    port = ports.get("quadratic")
+    model = port.build(0)
+    port.fit(model, port.load())
+    assert float(model.p[...][0]) == pytest.approx(1.0, abs=5e-5)
+    assert float(model(jnp.array([[2.0, 3.0, 5.0]]))[0, 0]) == pytest.approx(10.0, abs=1e-3)
+
+
 def test_whole_sets_are_the_parts_together():
     for part, whole in (("plane", "whole_plane"), ("circles", "whole_circles")):
         parts, all_of_it = data.load(part), data.load(whole)
