@@ -10,7 +10,7 @@ import torch
 from flax import nnx
 from port_names import PROVEN
 
-from jaxport import data, parity, ports
+from jaxport import data, nn, parity, ports
 from jaxport.parity.examples import made_up
 from jaxport.parity.record import Example
 from jaxport.parity.tolerances import SAME_SUMS_RTOL
@@ -43,7 +43,8 @@ def everything_is_there(name: str, done: set[tuple[str, str]], steps: int) -> No
     port = ports.get(name)
     module = nnx.eval_shape(lambda: port.build(0))
     keys = [key for key, _ in module.named_parameters()]
-    paths = [path or "output" for path, _ in module.named_modules()]
+    called = [path for path, part in module.named_modules() if not isinstance(part, nn.ModuleList)]
+    paths = [path or "output" for path in called]
     for dtype in ("float64", "float32"):
         for mode in ("train", "eval"):
             wanted = {f"{mode}/forward/{path}" for path in paths} | {f"{mode}/loss/loss"}
