@@ -25,6 +25,11 @@ by its own size and makes a whole step of it, in either framework another.
 
 _MOST_DRAWS = 200
 
+
+class KinksEverywhere(RuntimeError):
+    """No batch was found that keeps every kink away."""
+
+
 Margin = Callable[[Example], float]
 Masks = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 Source = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -75,20 +80,27 @@ def _scaled(port: Port, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def draw_example(
-    port: Port, source: Source, rng: np.random.Generator, output_shape: tuple[int, ...], masks: Masks, margin: Margin
+    port: Port,
+    source: Source,
+    rng: np.random.Generator,
+    output_shape: tuple[int, ...],
+    masks: Masks,
+    margin: Margin,
+    least: float = KINK_MARGIN,
+    draws: int = _MOST_DRAWS,
 ) -> Example:
     """Return a batch in float64 whose values are exact in float32 too.
 
-    It is drawn again while `margin` is below KINK_MARGIN.
+    It is drawn again while `margin` is below `least`.
 
     Raises:
-        RuntimeError: no such batch was found, which would say that the model has a kink everywhere.
+        KinksEverywhere: `draws` batches have a kink nearer than that.
     """
-    for _ in range(_MOST_DRAWS):
+    for _ in range(draws):
         x, y = source(rng)
         x, y = (a.astype(np.float32).astype(np.float64) if a.dtype.kind == "f" else a for a in (x, y))
         cotangent = rng.standard_normal((len(x), *output_shape)).astype(np.float32).astype(np.float64)
         example = Example(x, y, cotangent, masks(x))
-        if margin(example) >= KINK_MARGIN:
+        if least == 0.0 or margin(example) >= least:
             return example
-    raise RuntimeError(f"{port.name}: no batch in {_MOST_DRAWS} keeps every kink {KINK_MARGIN:g} of scale away")
+    raise KinksEverywhere(f"{port.name}: no batch in {draws} keeps every kink {least:g} of scale away")

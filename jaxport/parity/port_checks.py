@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,13 +16,15 @@ from jaxport.interop import load_file, load_state_dict, save_file, state_dict
 from jaxport.port import Port
 
 from .check import Check, compare32, compare64, compare_bits, compare_gradient32, compare_gradient64, same_keys
-from .examples import Source, draw_example, from_data, made_up
+from .examples import KinksEverywhere, Source, draw_example, from_data, made_up
 from .jax_side import JaxSide
 from .record import Arrays, Example, Observation, Snapshot, rounding_draws
 from .torch_side import TorchSide, one_thread, to_numpy, to_torch
 from .training import check_training
 
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+_REAL_DRAWS = 20
+"""Batches of real examples that are tried for one without a kink."""
 
 
 def check_port(port: Port, steps: int = 20, seed: int = 0, data: str | Path | None = None) -> list[Check]:
@@ -35,7 +38,8 @@ def check_port(port: Port, steps: int = 20, seed: int = 0, data: str | Path | No
         port: which port.
         steps: length of the training comparison.
         seed: of weights, batches and masks.
-        data: folder of the data sets: the batches are of the port's own data set; None for made-up ones.
+        data: folder of the data sets: the batches are of the port's own data set; None for made-up ones. Where every
+            batch has a maximum or a ReLU next to a tie, gradients and steps are compared in float64 only.
 
     Returns:
         One `Check` a comparison; the port is equal to PyTorch if all are ``ok``.
@@ -45,10 +49,21 @@ def check_port(port: Port, steps: int = 20, seed: int = 0, data: str | Path | No
     """
     source = made_up(port) if data is None else from_data(port, data)
     with one_thread():
-        return _check_port(port, source, steps, seed)
+        if data is None:
+            return _check_port(port, source, steps, seed)
+        try:
+            return _check_port(port, source, steps, seed, draws=_REAL_DRAWS)
+        except KinksEverywhere:
+            # Flat parts of real pictures are next to ties everywhere. Values are continuous there; gradients are not.
+            checks = _check_port(port, source, steps, seed, least=0.0)
+            return [check for check in checks if check.dtype != "float32" or not _has_gradients(check.check)]
 
 
-def _check_port(port: Port, source: Source, steps: int, seed: int) -> list[Check]:
+def _has_gradients(check: str) -> bool:
+    return any(part in check for part in ("/grad", "/cotangent", "/step"))
+
+
+def _check_port(port: Port, source: Source, steps: int, seed: int, **limits: Any) -> list[Check]:
     with jax.enable_x64(False):
         weights = state_dict(port.build(seed))
     wide = {key: value.astype(_F64) if value.dtype == _F32 else value for key, value in weights.items()}
@@ -62,7 +77,7 @@ def _check_port(port: Port, source: Source, steps: int, seed: int) -> list[Check
         def margin(example: Example) -> float:
             return min(truth.kink_margin(example, mode) for mode in modes)
 
-        return draw_example(port, source, rng, output_shape, lambda x: truth.draw_masks(x, rng), margin)
+        return draw_example(port, source, rng, output_shape, lambda x: truth.draw_masks(x, rng), margin, **limits)
 
     example = draw((False, True))
     checks = _check_weights(port, weights, example.cast(_F32))
