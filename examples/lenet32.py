@@ -5,7 +5,7 @@
 # gradient of one bias before and after the backward pass, an update by hand and one by an optimiser.
 #
 # - Command: `python examples/lenet32.py`. Nothing is read; `--smoke` is the same.
-# - Time: about 8 s on two CPU cores.
+# - Time: about 17 s on two CPU cores.
 # - Score: after 100 steps the loss is less than that of ten zeros. The exit status is 1 if it is not.
 
 # %%

@@ -5,7 +5,7 @@
 # of them in every step, timed on the CPU and, where there is one, on the accelerator.
 #
 # - Command: `python examples/linreg_million.py`. The points are drawn; `--smoke` takes fewer.
-# - Time: about 15 s on two CPU cores.
+# - Time: about 10 s on two CPU cores.
 # - Score: a loss of 4.00 ± 0.02, the noise's variance. The exit status is 1 if it is missed.
 
 # %%
