@@ -8,9 +8,8 @@
 #   published `aclImdb` (default: `$JAXPORT_DATA`). `--level torchtext` takes the vocabulary of 1-3. `--smoke` needs no
 #   data.
 # - Time: about 34 s on two CPU cores.
-# - Score: validation accuracy between 0.775 and 0.815. The exit status is 1 if it is missed. With torchtext's
-#   vocabulary it ends at 0.761, 0.765 and 0.757 from three seeds, below the tutorial's 0.795; what PyTorch gets there
-#   was not measured, so no bound is set.
+# - Score: validation accuracy between 0.775 and 0.815, with torchtext's vocabulary between 0.75 and 0.777, where PyTorch
+#   is on these files. The exit status is 1 if it is missed.
 
 # %%
 from pathlib import Path
@@ -150,7 +149,7 @@ def save(net: Net, splits: data.Splits, path: Path) -> None:
 @chapter.command(
     "Film reviews, good or bad: chapter 1-3 in JAX.",
     levels=("custom", "torchtext"),
-    expected={"custom": {"val_accuracy": (0.775, 0.815)}, "torchtext": {}},
+    expected={"custom": {"val_accuracy": (0.775, 0.815)}, "torchtext": {"val_accuracy": (0.75, 0.777)}},
 )
 def main(options: chapter.Options) -> dict[str, float]:
     splits, net = read(options), create_net(nnx.Rngs(0))

@@ -34,5 +34,8 @@ VARIANTS = (
         title="convolutional network over the words of film reviews, torchtext's vocabulary",
         source="How to eat PyTorch in 20 days, 1-3",
         dataset="imdb_torchtext",
+        # The tutorial prints 0.795 on a split of its own. PyTorch on these files: 0.760 to 0.768 over three seeds, here
+        # the mean and three deviations.
+        expected={"val_accuracy": (0.75, 0.777)},
     ),
 )
