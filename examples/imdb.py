@@ -8,8 +8,8 @@
 #   published `aclImdb` (default: `$JAXPORT_DATA`). `--level torchtext` takes the vocabulary of 1-3. `--smoke` needs no
 #   data.
 # - Time: about 34 s on two CPU cores.
-# - Score: validation accuracy between 0.775 and 0.815, with torchtext's vocabulary between 0.75 and 0.777, where PyTorch
-#   is on these files. The exit status is 1 if it is missed.
+# - Score: validation accuracy between 0.775 and 0.815, with torchtext's vocabulary between 0.75 and 0.777, where
+#   PyTorch is on these files. The exit status is 1 if it is missed.
 
 # %%
 from pathlib import Path
