@@ -171,7 +171,10 @@ def save(net: Module, other: Module, x: Any, path: Path) -> None:
     save_file(state_dict(net), path)
     load_state_dict(other, load_file(path))
     np.testing.assert_array_equal(other.eval()(x), net.eval()(x))
-    print(f"saved {', '.join(state_dict(net))}; the reloaded net predicts the same")
+    names = list(state_dict(net))
+    print(
+        f"saved {', '.join(names) if len(names) <= 12 else f'{len(names)} arrays'}; the reloaded net predicts the same"
+    )
 
 
 def print_epoch(progress: Progress) -> None:
