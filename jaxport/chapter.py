@@ -172,9 +172,8 @@ def save(net: Module, other: Module, x: Any, path: Path) -> None:
     load_state_dict(other, load_file(path))
     np.testing.assert_array_equal(other.eval()(x), net.eval()(x))
     names = list(state_dict(net))
-    print(
-        f"saved {', '.join(names) if len(names) <= 12 else f'{len(names)} arrays'}; the reloaded net predicts the same"
-    )
+    what = ", ".join(names) if len(names) <= 12 else f"{len(names)} arrays"
+    print(f"saved {what}; the reloaded net predicts the same")
 
 
 def print_epoch(progress: Progress) -> None:
