@@ -5,7 +5,7 @@
 # wrong number of channels, and the whole net on a segmentation set that is drawn here: shapes in noise, with masks.
 #
 # - Command: `python examples/unet.py`. The pictures are drawn; `--smoke` takes fewer.
-# - Time: about 3 minutes on two CPU cores.
+# - Time: about 4 minutes on two CPU cores.
 # - Score: validation dice of at least 0.9. The exit status is 1 if it is missed.
 
 # %%
