@@ -11,7 +11,8 @@ from flax import nnx
 from port_names import PROVEN
 
 from jaxport import data, nn, parity, ports
-from jaxport.parity.examples import made_up
+from jaxport.errors import JaxportError
+from jaxport.parity.examples import draw_example, made_up
 from jaxport.parity.record import Example
 from jaxport.parity.tolerances import SAME_SUMS_RTOL
 from jaxport.parity.torch_side import TorchSide
@@ -109,3 +110,9 @@ def test_pytorch_beside_itself_drifts_by_rounding_only() -> None:
     run = parity.run_free(ports.get("titanic"), steps=5)
     assert 0 < max(run.own_parameters) < SAME_SUMS_RTOL
     assert max(run.own_loss) < SAME_SUMS_RTOL
+
+
+def test_a_net_with_kinks_everywhere_is_said_in_a_line() -> None:
+    port, rng = ports.get("circles"), np.random.default_rng(0)
+    with pytest.raises(JaxportError, match="circles: no batch in 3 keeps every kink 2e-06 of scale away"):
+        draw_example(port, made_up(port), rng, (1,), lambda x: (), lambda example: 0.0, draws=3)

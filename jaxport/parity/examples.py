@@ -8,6 +8,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
+from jaxport.errors import JaxportError
 from jaxport.port import Port, as_they_are
 
 from .record import Example
@@ -26,7 +27,7 @@ by its own size and makes a whole step of it, in either framework another.
 _MOST_DRAWS = 200
 
 
-class KinksEverywhere(RuntimeError):
+class KinksEverywhere(JaxportError, RuntimeError):
     """No batch was found that keeps every kink away."""
 
 
