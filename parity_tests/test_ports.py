@@ -88,6 +88,8 @@ def test_a_free_run_with_another_rate_is_found() -> None:
     assert not worse.ok
     assert not replace(run, loss=[2e-10 + 4 * max(run.own_loss)] * 3).ok
     assert not replace(run, apart=1.0).ok
+    lost = [float("inf")] * 3  # NaN on both sides
+    assert not replace(run, loss=lost, own_loss=lost).ok
 
 
 def test_examples_in_another_order_take_the_same_step() -> None:

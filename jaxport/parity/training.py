@@ -99,6 +99,8 @@ class _Lockstep:
             for kind, arrays in _tensors(side.snapshot(), loss).items():
                 for key, array in arrays.items():
                     drift = compare64(self.port.name, key, array, theirs[kind][key]).max_rel
+                    # A run that is lost to NaN says nothing, and must not make the limit infinite.
+                    drift = drift if np.isfinite(drift) else 0.0
                     self.grown[kind] = max(drift, self.grown.get(kind, 0.0))
 
     def _wide(

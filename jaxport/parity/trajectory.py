@@ -54,9 +54,12 @@ class Trajectory:
 
 
 def _within(ours: list[float], own: list[float], rtol: float) -> bool:
-    """Return whether no step differs by more than `rtol` and FLOAT32_FACTOR times PyTorch's own growth so far."""
+    """Return whether no step differs by more than `rtol` and FLOAT32_FACTOR times PyTorch's own growth so far.
+
+    NaN on either side is an infinite difference, and never within.
+    """
     grown = np.maximum.accumulate(own)
-    return bool((np.array(ours) <= rtol + tolerances.FLOAT32_FACTOR * grown).all())
+    return bool(np.isfinite(ours).all() and (np.array(ours) <= rtol + tolerances.FLOAT32_FACTOR * grown).all())
 
 
 def run_free(port: Port, steps: int = 100, seed: int = 0) -> Trajectory:
