@@ -98,5 +98,5 @@ def test_the_fifteen_points() -> None:
 def test_every_set_has_numbers_of_its_own() -> None:
     sets = [value for value in vars(generated).values() if isinstance(value, generated.Generated)]
     drawn = [made.load().train.y.sum() for made in sets]
-    assert len(sets) == 7
+    assert len(sets) > 7
     assert all(a != b for a, b in pairwise(drawn))
