@@ -235,7 +235,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return it as JSON, see docs/parity_report.schema.json; infinite and missing numbers are strings and null."""
-        return json.dumps({"schema": SCHEMA, "ok": self.ok, **_plain(asdict(self))}, indent=1, allow_nan=False)
+        return json.dumps(_plain({"schema": SCHEMA, "ok": self.ok} | asdict(self)), indent=1, allow_nan=False)
 
 
 def from_json(text: str) -> Report:
@@ -251,18 +251,24 @@ def from_json(text: str) -> Report:
     findings = tuple(Finding(**row) for row in data["findings"])
     modules = tuple(Module(**row) for row in data["modules"])
     steps = tuple(Step(**{k: _number(v) for k, v in row.items()}) for row in data["steps"])
-    rest = {key: data[key] for key in ("environment", "seconds", "settings")}
-    return Report(data["title"], tensors, findings, modules, steps, **rest)
+    rest = (data[key] for key in ("environment", "seconds", "settings"))
+    return Report(data["title"], tensors, findings, modules, steps, *rest)
 
 
 def _tensor_field(key: str, value: Any) -> Any:
-    if key == "verdict":
-        return Verdict(value)
-    if key in ("float64", "float32", "local64", "local32") and value is not None:
-        return Error(**{k: tuple(v) if k == "index" else _number(v) for k, v in value.items()})
-    if key == "magnitudes":
-        return tuple((_number(a), _number(b)) for a, b in value)
-    return tuple(value) if key in ("jax_shape", "torch_shape", "axes") else _number(value)
+    match key, value:
+        case _, None:
+            return None
+        case "verdict", _:
+            return Verdict(value)
+        case (("float64" | "float32" | "local64" | "local32"), dict()):
+            row: dict[str, Any] = {k: tuple(v) if k == "index" else _number(v) for k, v in value.items()}
+            return Error(**row)
+        case "magnitudes", _:
+            return tuple((_number(a), _number(b)) for a, b in value)
+        case (("jax_shape" | "torch_shape" | "axes"), _):
+            return tuple(value)
+    return _number(value)
 
 
 _NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
