@@ -142,6 +142,8 @@ def amplified(tensors: Iterable[Tensor]) -> list[Tensor]:
     passed = [t for t in tensors if t.decides and t.kind in ("input", "output")]
     if not passed or any(t.local64 is None or t.local64.max_rel > tolerances.FLOAT64_RTOL for t in passed):
         return tensors
+    if all(t.verdict is not Verdict.DIFFERENT for t in passed):
+        return tensors  # the passes agree: a gradient or a buffer that does not is wrong by itself
     note = "every layer alone agrees: rounding, amplified on the way"
     return [
         replace(t, verdict=Verdict.SUSPICIOUS, note=t.note or note)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 import torch
 
@@ -20,7 +21,7 @@ from .observe_jax import JaxModel
 from .observe_torch import TorchModel
 from .record import nudge
 from .result import Finding
-from .weights import Plan, cast, find_flatten, plan
+from .weights import Plan, cast, plan
 
 Arrays = dict[str, np.ndarray]
 
@@ -74,6 +75,12 @@ class Setup:
             if pair.torch_path and pair.jax_path:
                 found.setdefault(pair.torch_path, []).append(pair)
         return {path: pairs[0] for path, pairs in found.items() if len(pairs) == 1}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Key of PyTorch's state dict → path of the JAX leaf that it is made of."""
+        found = {key: entry.jax[0] for entry in self.plan.entries for key in entry.torch}
+        return found | {key: found[other] for key, other in self.plan.tied.items() if other in found}
 
     def decides(self, path: str) -> bool:
         """Whether the outputs of a PyTorch module count: it has parameters of its own and nothing but them inside."""
@@ -132,7 +139,8 @@ def prepare(
     """
     arrays = as_arrays(inputs)
     torch64, torch32 = TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)
-    jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
+    with jax.enable_x64(True):
+        jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
     jax32 = JaxModel(jax_model, np.float32) if "float32" in dtypes else None
     given = None if jax_inputs is None else as_arrays(jax_inputs, "jax_inputs")
     jax_layers = describe_jax(jax_model, given or arrays)
@@ -154,7 +162,7 @@ def prepare(
     _lay_out(setup, given)
     if flatten is None:
         _find_flatten(setup, weights, state)
-    setup.findings += [*setup.plan.findings]
+    setup.findings += [*setup.alignment.findings, *setup.plan.findings]
     return setup
 
 
@@ -232,6 +240,10 @@ def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
 def _find_flatten(setup: Setup, weights: str | None, state: Arrays | None) -> None:
     """Find which Linears behind a flatten get (*spatial, C) in JAX, by what arrives there; one after the other."""
     if not setup.last:
+        return
+    try:
+        from .weights import find_flatten
+    except ImportError:
         return
     found = {
         path: shape
