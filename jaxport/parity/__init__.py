@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .comparison import compare as compare
     from .foreign import Function as Function
     from .foreign import Linen as Linen
+    from .lockstep import train as train
     from .port_checks import check_port as check_port
     from .report import failures_table as failures_table
     from .report import summary_table as summary_table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Check": "check",
     "compare": "comparison",
+    "train": "lockstep",
     "Function": "foreign",
     "Linen": "foreign",
     "check_port": "port_checks",

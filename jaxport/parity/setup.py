@@ -45,6 +45,7 @@ class Setup:
         last: whether the JAX model has its channels last.
         flatten: Linear of PyTorch → (C, *spatial), where JAX flattens (*spatial, C).
         findings: what was found on the way.
+        weights: whose weights both have: "torch", "jax" or None.
     """
 
     jax64: JaxModel | None
@@ -61,6 +62,7 @@ class Setup:
     last: bool = False
     flatten: dict[str, tuple[int, ...]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    weights: str | None = "torch"
 
     @property
     def jax_models(self) -> list[JaxModel]:
@@ -157,6 +159,7 @@ def prepare(
         plan=plan(jax_layers, torch_layers, alignment, flatten),
         inputs=arrays,
         flatten=dict(flatten or {}),
+        weights=weights,
     )
     fill(setup, weights, state)
     _lay_out(setup, given)

@@ -52,6 +52,13 @@ KINK_MARGIN = 2e-6
 Closer than that, float32 may take the other side of a kink in either framework: the gradients differ by whole terms.
 """
 
+BIAS_CORRECTION = 2.0**-24 / (1.0 - 0.999)
+"""What a parameter may be off after a step in float32, in units of the learning rate, beside the other limits.
+
+Of optax's optimisers: Adam takes 1 - 0.999^t in float32, where 0.001 is known to that much; PyTorch takes it in float64.
+Measured: a bias that starts at zero, one step of optax.adam, is 6.8e-6 of its size off, ten times PyTorch's rounding.
+"""
+
 HALF_FLOOR = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 """The floor for outputs in half precision, judged by the same factor and draws: one rounding of the dtype."""
 
