@@ -29,6 +29,8 @@ ONE_OF_EACH = (
     "printed",
     "rosetta",
     "guards",
+    "preflight",
+    "golden",
 )
 
 

@@ -1,4 +1,4 @@
-"""guards: states and inputs on which two different models give the same numbers, so that a comparison proves nothing."""
+"""guards: states and inputs on which two different models give the same numbers, so that comparing proves nothing."""
 
 from __future__ import annotations
 
