@@ -3,8 +3,8 @@
 import json
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -35,20 +35,26 @@ cause = Finding("cause/gelu-tanh", "warning", "the residual is the tanh curve", 
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    """Return a project whose tests import `made`, and a run of pytest with the plugin and warnings as errors."""
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Return a project whose tests import `made`; no plugin is loaded there but those that `run` names."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(made=REPORTS)
     pytester.syspathinsert()
     return pytester
 
 
 def run(project: pytest.Pytester, *options: str, workers: bool = False) -> pytest.RunResult:
-    installed = any(point.name == "jaxport" for point in entry_points(group="pytest11"))
-    plugin = () if installed else ("-p", "jaxport.parity.plugin")
-    arguments = (*plugin, "-W", "error", "--strict-markers", "-p", "no:cacheprovider", *options)
+    """Run pytest in the project, in two processes of pytest-xdist or in this one."""
+    plugin = ("-p", "jaxport.parity.plugin", "-p", "no:cacheprovider")
+    arguments = (*plugin, "-W", "error", "--strict-markers", *options)
     if workers:
-        return project.runpytest_subprocess(*arguments, "-n", "2")
-    return project.runpytest_inprocess(*arguments, "-p", "no:xdist")
+        return project.runpytest_subprocess("-p", "xdist", "-n", "2", *arguments)
+    return project.runpytest_inprocess(*arguments)
+
+
+def test_pytest_finds_the_plugin() -> None:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text)["project"]["entry-points"]["pytest11"] == {"jaxport": "jaxport.parity.plugin"}
 
 
 def test_the_plugin_loads_nothing_heavy() -> None:
@@ -81,7 +87,8 @@ def test_empty(parity):
     parity.check(report())
 
 def test_finding(parity):
-    parity.check(report(tensor("a"), findings=(Finding("guard/zero-bias", "error", "zero", "", "a.bias", None, "mend"),)))
+    zero = Finding("guard/zero-bias", "error", "zero", "", "a.bias", None, "mend")
+    parity.check(report(tensor("a"), findings=(zero,)))
 
 def test_forgets(parity):
     pass
@@ -329,7 +336,7 @@ WRONG = {
     "[[deviation]": "is not TOML",
     "deviations = 3": "unknown key 'deviations'",
     "deviation = 3": "deviation is no list of tables",
-    "[[deviation]]\nid = 'a'": "'a': test is missing; deviation 'a': reason is missing; deviation 'a': expires is missing",
+    "[[deviation]]\nid = 'a'": "deviation 'a': reason is missing; deviation 'a': expires is missing",
     ACCEPTED.replace("expires = 2030-06-30", "expires = '2030-06-30'"): "expires = '2030-06-30' is no date",
     ACCEPTED.replace("1e-2", "0"): "max_rel = 0; a positive number is needed",
     ACCEPTED.replace("1e-2", "nan"): "max_rel = nan; a positive number",
