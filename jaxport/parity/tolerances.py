@@ -89,3 +89,9 @@ vector code of its own (AVX-512), PyTorch from the C library. Expected, not meas
 ORTHOGONAL_ATOL = 1e-6
 """Orthogonal initial values and the first vectors of spectral norms, made of PyTorch's own random numbers in float32:
 QR and power iterations round in another order."""
+
+RATCHET_FACTOR = 4.0
+"""The tolerance that a tensor requires may be this many times the stored one: the same sums on another machine."""
+
+RATCHET_FLOOR = {"float64": 1e-15, "float32": 1e-7}
+"""What is added to that limit: a few roundings, for tensors that were equal to the bit when they were stored."""
