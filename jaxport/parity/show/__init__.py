@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# from .html import html as html
-# from .html import write_html as write_html
-# from .repro import write_repro as write_repro
+from .html import html as html
+from .html import write_html as write_html
 from .terminal import tree as tree

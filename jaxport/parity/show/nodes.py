@@ -22,7 +22,7 @@ class Node:
         children: positions of the modules directly below it.
         own: positions, in ``report.tensors``, of the tensors that are its own.
         below: positions of its own and of those of all modules below it.
-        shown: position of the tensor whose errors stand in its line: its output, else the worst; -1 for none.
+        shown: position of the tensor whose errors stand in its line: one that fails, else its output; -1 for none.
         verdict: the worst that counts among `below`; None if nothing was compared.
     """
 
@@ -81,7 +81,7 @@ def _ancestors(path: str) -> list[str]:
 
 
 def _home(path: str, known: dict[str, int]) -> str:
-    """Return the module that a tensor's path belongs to; calls and results may be numbered: ``layer#1``, ``lstm[0]``."""
+    """Return the module that a tensor's path belongs to; calls may be numbered: ``layer#1``, ``lstm[0]``."""
     for part in reversed(_ancestors(path)):
         for name in (part, part.split("#")[0].split("[")[0]):
             if name in known:
@@ -95,7 +95,11 @@ def _add_up(found: list[Node], tensors: Sequence[Tensor]) -> None:
         node.below[:0] = node.own
         counted = [tensors[i].verdict for i in node.below if tensors[i].decides]
         node.verdict = max(counted, key=RANK.__getitem__, default=None)
-        outputs = [i for i in node.own if tensors[i].kind == "output"]
-        node.shown = max(outputs or node.below, key=lambda i: (RANK[tensors[i].verdict], size(tensors[i])), default=-1)
+        node.shown = max(node.own or node.below, key=lambda i: _weight(tensors[i]), default=-1)
         if node.parent >= 0:
             found[node.parent].below.extend(node.below)
+
+
+def _weight(tensor: Tensor) -> tuple[int, bool, float]:
+    """Return what is compared to choose the tensor in a module's line: what fails, then outputs, then the error."""
+    return RANK[tensor.verdict] * (not tensor.ok), tensor.kind == "output", size(tensor)
