@@ -106,8 +106,14 @@ def _data(report: Report) -> dict[str, Any]:
         "causes": [order[id(finding)] for finding in (words.causes(report, first) if first else ())],
         "findings": [order[id(finding)] for finding in words.by_level(report.findings)],
         "training": [_sentence(line) for line in words.training_lines(report)],
+        "parting": _parting(report),
         "modes": words.MODE_NAMES,
     }
+
+
+def _parting(report: Report) -> str:
+    step = words.first_parting(report.steps)
+    return "" if step is None else _sentence(f"{words.MODE_NAMES.get(step.mode, step.mode)}, {words.parts(step)}")
 
 
 def _short(value: float | str) -> float | str:
@@ -118,6 +124,7 @@ def _node(node: Node) -> dict[str, Any]:
     module = node.module
     return {
         "path": module.torch_path,
+        "name": node.name,
         "kind": module.torch_kind,
         "jax": module.jax_path,
         "jaxKind": module.jax_kind,

@@ -24,6 +24,7 @@ class Node:
         below: positions of its own and of those of all modules below it.
         shown: position of the tensor whose errors stand in its line: one that fails, else its output; -1 for none.
         verdict: the worst that counts among `below`; None if nothing was compared.
+        name: its path from its parent.
     """
 
     module: Module
@@ -34,6 +35,7 @@ class Node:
     below: list[int] = field(default_factory=list)
     shown: int = -1
     verdict: Verdict | None = None
+    name: str = "model"
 
     @property
     def ok(self) -> bool:
@@ -65,8 +67,11 @@ def nodes(report: Report) -> list[Node]:
     for path in sorted(listed, key=lambda path: [first.get(part, 0) for part in _ancestors(path)]):
         parent = next((place[p] for p in reversed(_ancestors(path)[:-1]) if p in place), -1)
         place[path] = len(found)
-        found.append(Node(listed[path], found[parent].depth + 1 if parent >= 0 else 0, parent))
+        node = Node(listed[path], found[parent].depth + 1 if parent >= 0 else 0, parent)
+        found.append(node)
         if parent >= 0:
+            above = found[parent].module.torch_path
+            node.name = path[len(above) + 1 :] if above else path
             found[parent].children.append(place[path])
     for number, tensor in enumerate(report.tensors):
         found[place[_home(tensor.torch_path, place)]].own.append(number)

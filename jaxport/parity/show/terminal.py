@@ -163,7 +163,7 @@ def _closed(run: list[int]) -> Iterator[int | list[int]]:
 
 def _add_fold(table: Table, report: Report, listed: Sequence[Node], run: list[int]) -> None:
     tensors = [report.tensors[i] for n in run for i in listed[n].below]
-    names = [listed[n].module.torch_path.rsplit(".", 1)[-1] for n in run]
+    names = [listed[n].name for n in run]
     named = ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} … {names[-1]}"
     layers = words.plural(sum(_size(listed, n) for n in run), "layer")
     text = Text(f"{'  ' * listed[run[0]].depth}{layers} that agree: {named}", "dim")
@@ -177,10 +177,8 @@ def _size(listed: Sequence[Node], at: int) -> int:
 
 
 def _name(node: Node) -> Text:
-    module = node.module
-    name = module.torch_path.rsplit(".", 1)[-1] if module.torch_path else "model"
-    text = Text(f"{'  ' * node.depth}{name}", "" if node.ok else "bold")
-    text.append(f"  {module.torch_kind.rsplit('.', 1)[-1]}", "dim")
+    text = Text(f"{'  ' * node.depth}{node.name}", "" if node.ok else "bold")
+    text.append(f"  {node.module.torch_kind.rsplit('.', 1)[-1]}", "dim")
     return text
 
 

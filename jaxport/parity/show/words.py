@@ -157,6 +157,12 @@ def _excess(step: Step) -> float:
     return math.inf if math.isnan(step.max_rel) else step.max_rel / max(step.limit, 1e-300)
 
 
+def parts(step: Step) -> str:
+    """Return which tensor parts at a step, and how far."""
+    where = f" ({step.worst})" if step.worst else ""
+    return f"{step.kind}{where} at step {step.number}: {number(step.max_rel)}, allowed {number(step.limit)}"
+
+
 MODE_NAMES = {"free": "free-running", "resync": "resynchronised before every step"}
 
 
@@ -169,9 +175,7 @@ def training_lines(report: Report) -> list[str]:
         if losses := [step for step in steps if step.kind == "loss" and not math.isnan(step.torch_loss)]:
             text += f", loss {losses[0].torch_loss:.4g} → {losses[-1].torch_loss:.4g} (JAX {losses[-1].jax_loss:.4g})"
         if parting := first_parting(steps):
-            where = f" ({parting.worst})" if parting.worst else ""
-            worst = f"{number(parting.max_rel)}, allowed {number(parting.limit)}"
-            lines.append(f"{text}; the first to part is {parting.kind}{where} at step {parting.number}: {worst}")
+            lines.append(f"{text}; the first to part is {parts(parting)}")
         else:
             worst = max((step.max_rel for step in steps), default=0.0)
             lines.append(f"{text}; none parts, worst {number(worst)}")

@@ -49,6 +49,7 @@ function detail(t, width) {
 }
 
 function buildFirst() {
+  if (data.first < 0 && data.parting) section("first", "First to part", el("p", { class: "says" }, data.parting));
   if (data.first < 0) return;
   const t = report.tensors[data.first];
   const module = data.nodes.find((node) => node.path === t.torch_path);
