@@ -72,7 +72,9 @@ def place(jax_path: str | None, torch_path: str) -> str:
 
 
 def where_it_arises(tensor: Tensor) -> str:
-    """Return what the layer alone says: local error against the accumulated one."""
+    """Return what the layer alone says: local error against the accumulated one; "" for what is no layer's output."""
+    if tensor.kind != "output":
+        return ""
     local, total = tensor.local64 or tensor.local32, tensor.float64 or tensor.float32
     if tensor.local64 is None and tensor.local32 is not None:
         total = tensor.float32 or total
@@ -97,7 +99,8 @@ def facts(tensor: Tensor) -> list[tuple[str, str]]:
         values = f"PyTorch {worst.theirs:.9g}, JAX {worst.ours:.9g}, apart by {number(worst.max_abs)}"
         rows.append(("worst at", f"{list(worst.index)}: {values}"))
     rows.append(("error", _errors(tensor)))
-    rows.append(("local", where_it_arises(tensor)))
+    if where := where_it_arises(tensor):
+        rows.append(("local", where))
     if tensor.required > 0:
         rows.append(("tolerance", f"would pass at a relative {number(tensor.required)}"))
     if tensor.note:

@@ -57,7 +57,7 @@ function buildFirst() {
   section("first", "First divergence",
     el("p", { class: "what" }, verdictTag(t.verdict), ` ${t.kind.replaceAll("_", " ")} of `, both(t.jax_path, t.torch_path),
       module?.kind ? el("span", { class: "muted" }, ` ${module.kind.split(".").at(-1)}`) : null),
-    el("p", { class: "says" }, data.where[data.first]),
+    data.where[data.first] ? el("p", { class: "says" }, data.where[data.first]) : "",
     el("div", { class: "split" },
       el("div", {}, ...factList(t), t.note ? el("p", { class: "note" }, t.note) : null),
       causes.length ? el("div", { class: "causes" }, el("h3", {}, "Likely causes"), ...causes) : el("div", {}, scatter(t, 460))));
