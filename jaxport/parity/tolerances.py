@@ -82,3 +82,9 @@ vector code of its own (AVX-512), PyTorch from the C library. Expected, not meas
 ORTHOGONAL_ATOL = 1e-6
 """Orthogonal initial values and the first vectors of spectral norms, made of PyTorch's own random numbers in float32:
 QR and power iterations round in another order."""
+
+CAUSE_RTOL = 1e-6
+"""A cause is named if its hypothesis gives the other side's numbers to this, over the largest magnitude."""
+
+CAUSE_SHARE = 0.02
+"""And if what then remains is at most this share of the present difference: a small difference needs a closer fit."""
