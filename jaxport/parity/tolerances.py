@@ -95,3 +95,9 @@ RATCHET_FACTOR = 4.0
 
 RATCHET_FLOOR = {"float64": 1e-15, "float32": 1e-7}
 """What is added to that limit: a few roundings, for tensors that were equal to the bit when they were stored."""
+
+CAUSE_RTOL = 1e-6
+"""A cause is named if its hypothesis gives the other side's numbers to this, over the largest magnitude."""
+
+CAUSE_SHARE = 0.02
+"""And if what then remains is at most this share of the present difference: a small difference needs a closer fit."""
