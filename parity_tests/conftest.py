@@ -29,6 +29,9 @@ ONE_OF_EACH = (
     "scaler",
     "printed",
     "rosetta",
+    "guards",
+    "preflight",
+    "golden",
 )
 
 

@@ -73,7 +73,7 @@ def _nnx_layers(model: nnx.Module) -> Iterator[tuple[str, Layer]]:
 
 
 def nnx_modules(model: nnx.Module) -> Iterator[tuple[str, nnx.Module]]:
-    """Yield a model's modules with their paths: in definition order, where `nnx.iter_graph` sorts by name; each once."""
+    """Yield a model's modules with their paths, each once, in definition order (`nnx.iter_graph` sorts by name)."""
     yield from _walk("", model, set())
 
 

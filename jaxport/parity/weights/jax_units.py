@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..layer import Layer, Layers
+from jaxport.parity.layer import Layer, Layers
+
 from .recurrent import cell_unit
 from .rules import array_units, layer_unit
 from .torch_units import layer_units, torch_family

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxport.errors import UsageError
-
-from ..describe_jax import array_of, describe_jax, is_array, is_equinox, members, nnx_modules
-from ..describe_linen import places
-from ..describe_tree import is_leaf_array, key_of
-from ..foreign import Function, Linen
+from jaxport.parity.describe_jax import array_of, describe_jax, is_array, is_equinox, members, nnx_modules
+from jaxport.parity.describe_linen import places
+from jaxport.parity.describe_tree import is_leaf_array, key_of
+from jaxport.parity.foreign import Function, Linen
 
 
 def leaves(model: Any) -> dict[str, jax.Array]:

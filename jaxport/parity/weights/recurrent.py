@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..layer import Layer, Layers
+from jaxport.parity.layer import Layer, Layers
+
 from .rules import same
 from .unit import Arrays, JaxUnit, Rule, Shape
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layer import Layer
+from jaxport.parity.layer import Layer
+
 from .unit import JaxUnit, Move, Rule, Shape
 
 
@@ -262,3 +263,13 @@ def array_units(layer: Layer) -> Iterator[JaxUnit]:
     """Yield each array of a layer as a unit of its own."""
     for name in layer.arrays:
         yield JaxUnit(layer.key(name), "array", (same(layer, name, "weight"),), layer.path, whole=False)
+
+
+PLAIN = {"kernel": "weight", "w": "weight", "weights": "weight", "scale": "weight", "embedding": "weight", "b": "bias"}
+"""Usual names of arrays in JAX, and PyTorch's."""
+
+
+def plain_unit(layer: Layer) -> JaxUnit:
+    """Return a user's own layer as one unit: layouts as they are, usual names as PyTorch's."""
+    rules = tuple(same(layer, name, PLAIN.get(name, name)) for name in layer.arrays)
+    return JaxUnit(layer.path, "user", rules, layer.path)

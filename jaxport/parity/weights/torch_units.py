@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..layer import Layer, Layers
+from jaxport.parity.layer import Layer, Layers
+
 from .unit import Slot, TorchUnit
 
 _FAMILIES = {
