@@ -341,6 +341,8 @@ OTHER_RULES: dict[str, str] = {
     "cause/dilation": "another dilation",
     "cause/groups": "the channels of the groups are in another order",
     "cause/softmax-axis": "softmax over another axis",
+    "cause/num-heads": "another number of attention heads",
+    "cause/mask-missing": "a mask that is not used",
     "cause/attention-scale": "scores are not divided by the root of the head's size",
     "cause/gru-update-gate": "the update gate is used the other way round",
     "cause/activation": "another activation",

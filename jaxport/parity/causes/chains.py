@@ -19,6 +19,7 @@ from . import (
 )
 from .case import Case, Hit
 from .fit import error, explains, rounding
+from .guesses import guesses
 from .run import Runner, Variant, as_inputs, runner
 
 _FAMILIES: dict[str, Callable[[Runner, Case], list[Variant]]] = {
@@ -76,7 +77,7 @@ def _apply(functions: list[Function], start: tuple[np.ndarray, ...]) -> np.ndarr
     try:
         for function in functions:
             values = (np.asarray(function(*values)),)
-    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, NotImplementedError):
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError):
         return None  # the hypothesis does not fit the shapes
     return values[0]
 
@@ -102,7 +103,7 @@ def _chains(case: Case) -> Iterator[Chain]:
     if len(links) == len(case.between) and (links or tail):
         yield _chain(case.before, [*links, *tail])
     goal = case.theirs if case.kind == "input" or not tail else case.first_input
-    for guess in variants_gap.guesses(case.before, goal, case):
+    for guess in guesses(case.before, goal, case):
         yield _chain(case.before, [guess, *tail])
 
 

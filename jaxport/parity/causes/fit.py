@@ -54,7 +54,7 @@ def explains(candidate: np.ndarray, target: np.ndarray, present: float) -> float
 
 
 def ratio(ours: np.ndarray, theirs: np.ndarray) -> float | None:
-    """Return c where ours = c · theirs for all elements (at least two that are not 0), None if there is no such c."""
+    """Return c where ours = c · theirs for all elements (at least two that are not 0) and is not 1, else None."""
     a, b = wide(ours).ravel(), wide(theirs).ravel()
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
@@ -62,8 +62,9 @@ def ratio(ours: np.ndarray, theirs: np.ndarray) -> float | None:
     if size == 0.0 or np.count_nonzero(b) < 2:
         return None
     factor = float(a @ b) / size
-    left = np.abs(a - factor * b).max()
-    return factor if factor and left <= tolerances.CAUSE_RTOL * abs(factor) * scale(b) else None
+    left = float(np.abs(a - factor * b).max()) / scale(b)
+    limit = min(tolerances.CAUSE_RTOL * abs(factor), tolerances.CAUSE_SHARE * abs(factor - 1.0))
+    return factor if factor and left <= limit else None
 
 
 def spread(values: np.ndarray) -> float:

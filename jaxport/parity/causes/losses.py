@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -63,7 +64,8 @@ def _value(module: Any, prediction: np.ndarray, target: np.ndarray) -> np.ndarra
     import torch
 
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # KLDivLoss warns of its default
             return copy.deepcopy(module).double()(tensor(prediction), tensor(target)).numpy()
     except (RuntimeError, ValueError, IndexError):
         return None
@@ -111,7 +113,7 @@ def _cross_entropy(module: Any) -> Iterator[_Choice]:
         settings = {"weight": weight, "ignore_index": ignore, "label_smoothing": smoothing} | changes
         if settings["weight"] is not None:
             settings["weight"] = settings["weight"].double()
-        return nn.CrossEntropyLoss(**settings, reduction=changes.get("reduction", module.reduction))
+        return nn.CrossEntropyLoss(**({"reduction": module.reduction} | settings))
 
     none = {"reduction": "none"}
     plain_mean = lambda x, y: _number(each(**none))(x, y).sum() / y.size  # noqa: E731

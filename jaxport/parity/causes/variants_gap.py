@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 
 from .case import Case
-from .fit import error, rounding, wide
+from .fit import wide
 from .run import Runner, Variant
 
-_ACTIVATIONS = (
+ACTIVATIONS = (
     "ReLU", "ReLU6", "GELU", "SiLU", "Mish", "ELU", "SELU", "CELU", "LeakyReLU", "Softplus", "Softsign", "Sigmoid",
     "LogSigmoid", "Hardsigmoid", "Hardswish", "Hardtanh", "Tanh", "Identity",
 )  # fmt: skip
 _RESIZING = ("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d")
-NAMES = (*_ACTIVATIONS, "Flatten", *_RESIZING)
+NAMES = (*ACTIVATIONS, "Flatten", *_RESIZING)
 
 
 def variants(layer: Runner, case: Case) -> list[Variant]:
@@ -45,7 +43,7 @@ def _activation(layer: Runner) -> list[Variant]:
         for slope in (0.01, 0.1, 0.2, 0.3):
             text = f"JAX's negative slope is {slope}, PyTorch's {layer.module.negative_slope}"
             found.append(Variant("cause/activation", text, layer.changed(negative_slope=slope)))
-    for other in _ACTIVATIONS:
+    for other in ACTIVATIONS:
         if other != name:
             text = f"JAX has {other}, PyTorch {name}"
             found.append(Variant("cause/activation", text, Runner(getattr(nn, other)().double())))
@@ -111,50 +109,3 @@ def _jax_resize(layer: Runner, method: str, antialias: bool) -> Callable[..., np
             return np.asarray(jax.image.resize(wide(x), shape, method, antialias=antialias))
 
     return run
-
-
-def guesses(before: np.ndarray, goal: np.ndarray | None, case: Case) -> Iterator[tuple[Runner, list[Variant]]]:
-    """Return the functions without weights that lead from `before` to `goal`, each with what may stand in its place."""
-    if goal is None or before.dtype.kind != "f":
-        return
-    from . import variants_pool
-
-    for make in _candidates(before, goal):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                made = Runner(make().double())
-                fits = error(made(before), goal) <= rounding(before, goal)
-            except (RuntimeError, ValueError, IndexError, NotImplementedError, AssertionError):
-                continue
-        if fits:
-            name = type(made.module).__name__
-            yield made, (variants if name in NAMES else variants_pool.variants)(made, case)
-
-
-def _candidates(before: np.ndarray, goal: np.ndarray) -> Iterator[Callable[[], Any]]:
-    from torch import nn
-
-    if before.shape == goal.shape:
-        yield from (getattr(nn, name) for name in _ACTIVATIONS if name != "Identity")
-        yield lambda: nn.GELU(approximate="tanh")
-    elif before.ndim > 2 and goal.ndim < before.ndim:
-        yield nn.Flatten
-    elif before.ndim == goal.ndim and before.ndim in (3, 4, 5) and before.shape[:2] == goal.shape[:2]:
-        yield from _spatial(before, goal)
-
-
-def _spatial(before: np.ndarray, goal: np.ndarray) -> Iterator[Callable[[], Any]]:
-    from torch import nn
-
-    n, size = before.ndim - 2, goal.shape[2:]
-    linear = {1: "linear", 2: "bilinear", 3: "trilinear"}[n]
-    for mode in ("nearest", "nearest-exact", linear, *(["bicubic"] if n == 2 else [])):
-        for corners in (None,) if "nearest" in mode else (False, True):
-            yield lambda mode=mode, corners=corners: nn.Upsample(size, mode=mode, align_corners=corners)
-    for kind in ("Avg", "Max"):
-        pool = getattr(nn, f"{kind}Pool{n}d")
-        for k in range(2, 6):
-            for stride in dict.fromkeys((k, 2, 1, 3)):
-                for padding in range(k // 2 + 1):
-                    yield lambda pool=pool, k=k, s=stride, p=padding: pool(k, s, p)

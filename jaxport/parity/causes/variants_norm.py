@@ -72,10 +72,11 @@ def _solve(layer: Runner, case: Case) -> float | None:
         return None
     shift = _per_channel(layer, "bias", case.ours.ndim)
     size = float(np.abs(wide(case.ours) - shift).sum())
-    low, high = -14.0, 1.0
-    for _ in range(60):
+    low, high, trial = -14.0, 1.0, layer.changed()
+    for _ in range(50):
         middle = (low + high) / 2
-        now = float(np.abs(layer.changed(eps=10.0**middle)(x) - shift).sum())
+        trial.module.eps = 10.0**middle
+        now = float(np.abs(trial(x) - shift).sum())
         low, high = (middle, high) if now > size else (low, middle)
     solved = float(f"{10.0**low:.12g}")
     return solved if -13.5 < low < 0.9 else None

@@ -28,6 +28,21 @@ def _linear(layer: Runner, case: Case) -> list[Variant]:
     if layer.has("bias"):
         plain = layer.changed(bias=np.zeros_like(layer.array("bias")))
         found.append(Variant("cause/missing-bias", "JAX does not add the bias, or it was not carried over", plain))
+    return found + _reordered(layer)
+
+
+def _reordered(layer: Runner) -> list[Variant]:
+    """Return features that were flattened with the channels last, for every possible number of channels."""
+    features, found = layer.module.in_features, []
+    for channels in range(2, features // 2 + 1):
+        if features % channels == 0:
+
+            def run(x: np.ndarray, c: int = channels) -> np.ndarray:
+                return layer(np.swapaxes(x.reshape(*x.shape[:-1], c, -1), -1, -2).reshape(x.shape))
+
+            rest = features // channels
+            text = f"JAX's features are flattened from ({rest}, {channels}), PyTorch's from ({channels}, {rest})"
+            found.append(Variant("cause/flatten-order", text, run))
     return found
 
 
