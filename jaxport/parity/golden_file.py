@@ -39,7 +39,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], manife
     """
     if Path(path).suffix != ".safetensors":
         raise UsageError(f"path={str(path)!r}: a golden's name ends in .safetensors")
-    if wrong := [f"{name}: {array.dtype}" for name, array in arrays.items() if array.dtype not in _DTYPES]:
+    if wrong := [f"{name}: {array.dtype}" for name, array in arrays.items() if _native(array) not in _DTYPES]:
         raise UsageError(f"a .safetensors file cannot hold {', '.join(wrong)}")
     rows = {name: _row(array) for name, array in arrays.items()}
     first: dict[tuple[Any, ...], str] = {}
@@ -55,7 +55,11 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], manife
 
 
 def _row(array: np.ndarray) -> dict[str, Any]:
-    return {"dtype": str(array.dtype), "shape": list(array.shape), "sha256": sha256(_bytes(array)).hexdigest()}
+    return {"dtype": str(_native(array)), "shape": list(array.shape), "sha256": sha256(_bytes(array)).hexdigest()}
+
+
+def _native(array: np.ndarray) -> np.dtype:
+    return array.dtype.newbyteorder("=")
 
 
 def _bytes(array: np.ndarray) -> Any:
@@ -72,7 +76,7 @@ def _header(
     for name in stored:
         end = start + arrays[name].nbytes
         entries[name] = {
-            "dtype": _DTYPES[arrays[name].dtype],
+            "dtype": _DTYPES[_native(arrays[name])],
             "shape": list(arrays[name].shape),
             "data_offsets": [start, end],
         }

@@ -123,8 +123,8 @@ class _ModeRun:
         self.persistent = set(wide.state())
         self.rng = np.random.default_rng(seed)
         self.masks = _tried(wide.draw_masks, inputs, self.rng) if mode == "train" else []
-        if wide.hidden and mode == "train":
-            names = ", ".join(wide.hidden)
+        if mode == "train" and (hidden := {*wide.hidden, *_hidden_dropouts(wide.module)}):
+            names = ", ".join(sorted(hidden))
             raise UsageError(f"modes: a dropout inside {names} cannot be recorded; set it to 0, or record eval alone")
 
     def record(self, gradients: bool, draws: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -211,6 +211,13 @@ def _as_arrays(inputs: Any) -> list[np.ndarray]:
         kind = type(given[wrong[0]]).__name__ if given else "nothing"
         raise UsageError(f"inputs[{wrong[0]}]: an array of numbers is needed, got {kind}")
     return [array.astype(np.float32) if array.dtype.kind == "f" else array for array in arrays]
+
+
+def _hidden_dropouts(module: torch.nn.Module) -> list[str]:
+    """Return the layers that draw dropouts inside one operation, where no mask reaches them."""
+    inside = torch.nn.RNNBase | torch.nn.MultiheadAttention
+    parts = [(path, part) for path, part in module.named_modules() if isinstance(part, inside) and part.dropout]
+    return [path or type(part).__name__ for path, part in parts if getattr(part, "num_layers", 2) > 1]
 
 
 def _wanted(path: str, layers: bool | Collection[str]) -> bool:
