@@ -136,7 +136,7 @@ class _Aligner:
         all_or_none: bool = False,
         alone: bool = False,
     ) -> None:
-        """Pair the units of equal key: one with one; by order where the counts are equal (not by path, nor `alone`)."""
+        """Pair the units of equal key: one with one; by order if counts are equal (not by path, nor `alone`)."""
         ours, theirs = _groups(self.jax_left, key, skip_automatic), _groups(self.torch_left, key, False)
         if all_or_none:
             ours, theirs = _complete(ours, theirs, self.jax_left, self.torch_left)

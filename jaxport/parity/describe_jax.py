@@ -119,7 +119,7 @@ def array_of(value: Any) -> Any:
 
 @cache
 def _arguments(cls: type) -> tuple[str, ...]:
-    names = inspect.signature(cls).parameters
+    names = inspect.signature(cls.__init__).parameters
     return tuple(name for name in names if name not in ("self", "args", "kwargs", "rngs"))
 
 
