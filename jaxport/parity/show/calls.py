@@ -67,7 +67,7 @@ class Source:
             return call
         if value is ...:
             return "..."
-        if value is None or isinstance(value, bool | str | bytes | int) and not isinstance(value, enum.Enum):
+        if value is None or (isinstance(value, bool | str | bytes | int) and not isinstance(value, enum.Enum)):
             return repr(value)
         if isinstance(value, float):
             return repr(value) if math.isfinite(value) else f'float("{value}")'

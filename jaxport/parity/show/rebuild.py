@@ -156,7 +156,7 @@ def _nnx_call(source: Source, value: Any) -> str | None:
         return f"{source.named(cls)}({', '.join(source.value(part) for part in value.layers)})"
 
     def skip(name: str) -> bool:
-        return name not in held and (name.endswith(_OPTIONAL) or name == "keep_rngs") or name.endswith("_init")
+        return (name not in held and (name.endswith(_OPTIONAL) or name == "keep_rngs")) or name.endswith("_init")
 
     if cls is nnx.GroupNorm and (array := value.scale if value.scale is not None else value.bias) is not None:
         held |= {"num_features": array.shape[-1], "group_size": None}
