@@ -7,3 +7,4 @@ from .leaves import leaves as leaves
 from .plan import Entry as Entry
 from .plan import Plan as Plan
 from .plan import plan as plan
+from .probe import probe as probe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import jax
@@ -31,6 +32,7 @@ def float64_attention() -> Iterator[None]:
         functions._dot_product_attention_core = original
 
 
+@cache
 def in_float64(attend: Callable[..., Any]) -> Callable[..., Any]:
     """Return an attention function that is run under `float64_attention`."""
 
