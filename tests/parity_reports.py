@@ -168,7 +168,7 @@ def everything() -> Report:
     """Return one that uses every field, with infinities, NaN and absent parts."""
     bad = Error(math.inf, math.nan, (0, 1), -math.inf, math.nan)
     odd = Tensor("output", "nan", "inf", (2, 3), (3, 2), "float32", "float64", Verdict.DIFFERENT, (), bad, bad,
-                 math.inf, 0.0, bad, bad, math.inf, False, ((0.0, -math.inf), (math.nan, 1.0)), "nan")  # fmt: skip
+                 math.inf, 0.0, bad, bad, math.inf, False, ((0.0, -math.inf), (math.nan, 1.0)), "nan", "train")  # fmt: skip
     bare = Tensor("loss", "", "", (), (), "", "", Verdict.EQUAL)
     lost = Step(3, "free", "loss", math.nan, "inf", 1e-10, math.nan, -math.inf)
     base = planted()

@@ -22,7 +22,7 @@ from .setup import Setup, prepare
 from .trainers import NAMES, JaxTrainer, Masks, TorchTrainer
 from .weights import cast
 
-Values = dict[str, dict[str, np.ndarray | None]]
+Values = dict[str, dict[str, Any]]
 """Kind of tensor → PyTorch's key → value after a step."""
 
 

@@ -26,7 +26,7 @@ def of_gradients(run: ModePass) -> Iterator[Tensor]:
         if out.dtype.kind == "f"
     )
     yield from _of_activations(run, size)
-    mine = {name: _gradients_of(run, seen) for name, seen in run.ours.items()}
+    mine = {name: run.gradients_of(name) for name in run.ours}
     order = {path: n for n, (path, _) in enumerate(run.theirs64.ended)}
     keys = sorted(run.theirs64.gradients, key=lambda k: -order.get(k.rpartition(".")[0], -1))
     sources = run.setup.sources
@@ -41,10 +41,6 @@ def of_gradients(run: ModePass) -> Iterator[Tensor]:
             yield from _one_gradient(
                 run, "input_gradient", f"input {i}", f"input {i}", found, theirs, size, i, axes=axes
             )
-
-
-def _gradients_of(run: ModePass, seen: Pass) -> dict[str, np.ndarray]:
-    return run.setup.plan.gradients_to_torch({k: g for k, g in seen.gradients.items() if g is not None})
 
 
 def _at(values: Sequence[Any], i: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import tolerances, views
+from .describe_torch import describe_torch
 from .judge import Sides, judge
 from .observe_torch import Masks
 from .pass_gradients import of_gradients
@@ -56,6 +57,7 @@ class ModePass:
                     store=self.store,
                 )
         self.alone: dict[Key, Call] = {}
+        self.torch_layers = describe_torch(setup.torch64.module)
 
     def _torch(self, model: Any, inputs: Sequence[np.ndarray] | None = None) -> Pass:
         return model.run(
@@ -118,13 +120,13 @@ class ModePass:
         count = counts.pop() if len(counts) == 1 else min(1, *counts)
         draws = [getattr(seen.calls[key], part) for seen in self.theirs32]
         for i in range(count):
-            ours = {name: self._viewed(key[0], part, arrays[i]) for name, arrays in mine.items()}
+            ours = {name: self.viewed(key[0], part, arrays[i]) for name, arrays in mine.items()}
             sides = Sides(ours.get("64"), ours.get("32"), theirs[i], [draw[i] for draw in draws])
             tensor = self._named(_NAMES[part], key, jax_key, i, sides)
             tensor = judge(tensor, sides, last=self.setup.last)
             yield self._with_local(tensor, key, jax_key, part, i, theirs[i])
 
-    def _viewed(self, path: str, part: str, array: np.ndarray) -> np.ndarray:
+    def viewed(self, path: str, part: str, array: np.ndarray) -> np.ndarray:
         """Bring flattened features to PyTorch's order."""
         shape = self.setup.flatten.get(path) if part == "inputs" else None
         return views.unflattened(array, shape) if shape and array.shape[-1] == np.prod(shape) else array
@@ -150,7 +152,7 @@ class ModePass:
         call = self.alone.get(jax_key)
         if call is None or i >= len(getattr(call, part)):
             return tensor
-        ours = self._viewed(key[0], part, getattr(call, part)[i])
+        ours = self.viewed(key[0], part, getattr(call, part)[i])
         blank = replace(tensor, axes=())
         return replace(tensor, local64=judge(blank, Sides(ours, None, theirs), last=self.setup.last).float64)
 
@@ -187,12 +189,7 @@ class ModePass:
     def _of_buffers(self) -> Iterator[Tensor]:
         if not self.training:
             return
-        mine = {}
-        for name, seen in self.ours.items():
-            model = self.setup.jax64 if name == "64" else self.setup.jax32
-            assert model is not None
-            own = {path: np.asarray(array) for path, array in model.arrays.items()}
-            mine[name] = self.setup.plan.to_torch(own | seen.buffers)
+        mine = {name: self.buffers_of(name) for name in self.ours}
         sources = self.setup.sources
         for key, theirs in self.theirs64.buffers.items():
             if key not in sources or not all(key in found for found in mine.values()):
@@ -214,6 +211,18 @@ class ModePass:
                 mode=self.mode,
             )
             yield judge(tensor, sides)
+
+    def buffers_of(self, name: str) -> dict[str, np.ndarray]:
+        """Return PyTorch's state dict as JAX has it after the pass, in precision "64" or "32"."""
+        model = self.setup.jax64 if name == "64" else self.setup.jax32
+        assert model is not None
+        own = {path: np.asarray(array) for path, array in model.arrays.items()}
+        return self.setup.plan.to_torch(own | self.ours[name].buffers)
+
+    def gradients_of(self, name: str) -> dict[str, np.ndarray]:
+        """Return JAX's gradients of the parameters by PyTorch's keys, in precision "64" or "32"."""
+        grads = {key: grad for key, grad in self.ours[name].gradients.items() if grad is not None}
+        return self.setup.plan.gradients_to_torch(grads)
 
     def findings(self) -> Iterator[Finding]:
         """Say what was not seen, not used or called another number of times."""

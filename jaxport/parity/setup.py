@@ -12,7 +12,7 @@ import torch
 
 from jaxport.errors import UsageError
 
-from . import views
+from . import guards, views
 from .align import Alignment, align
 from .describe_jax import describe_jax
 from .describe_torch import describe_torch
@@ -22,6 +22,7 @@ from .observe_torch import TorchModel
 from .record import nudge
 from .result import Finding
 from .weights import Plan, cast, plan
+from .weights.find_flatten import find_flatten
 
 Arrays = dict[str, np.ndarray]
 
@@ -121,7 +122,7 @@ def prepare(
     dtypes: Sequence[str],
     jax_inputs: Any = None,
     flatten: Mapping[str, tuple[int, ...]] | None = None,
-    state: Arrays | None = None,
+    randomise: int | None = None,
 ) -> Setup:
     """Bring both models to the same weights and the same inputs.
 
@@ -134,7 +135,7 @@ def prepare(
         dtypes: "float64" and "float32", or one of them.
         jax_inputs: the JAX model's arguments, where they are not PyTorch's with the channels last.
         flatten: Linear of PyTorch → (C, *spatial) that JAX flattens as (*spatial, C); None to find out.
-        state: a PyTorch state dict that both get, in place of `weights`.
+        randomise: seed of what replaces a degenerate state on both sides; None leaves it.
 
     Raises:
         UsageError: an argument is wrong, or the JAX model does not take the inputs.
@@ -161,6 +162,9 @@ def prepare(
         flatten=dict(flatten or {}),
         weights=weights,
     )
+    if randomise is not None and weights is None:
+        raise UsageError('randomise: it needs weights that go to the other side: weights="torch" or "jax"')
+    state = _state(setup, weights, randomise)
     fill(setup, weights, state)
     _lay_out(setup, given)
     if flatten is None:
@@ -169,16 +173,19 @@ def prepare(
     return setup
 
 
-def fill(setup: Setup, weights: str | None, state: Arrays | None = None) -> None:
-    """Give all models the same weights, exact in float32."""
-    if state is None and weights == "jax":
-        model = setup.jax_models[-1]
-        own = {path: np.asarray(array) for path, array in model.arrays.items()}
-        state = setup.torch32.state() | setup.plan.to_torch(own)
-    if state is None:
-        state = setup.torch32.state()
+def _state(setup: Setup, weights: str | None, randomise: int | None) -> Arrays:
+    """Return the PyTorch state that all models get."""
     if weights not in ("torch", "jax", None):
         raise UsageError(f'weights: "torch", "jax" or None, got {weights!r}')
+    state = setup.torch32.state()
+    if weights == "jax":
+        own = {path: np.asarray(array) for path, array in setup.jax_models[-1].arrays.items()}
+        state |= setup.plan.to_torch(own)
+    return state if randomise is None else guards.randomise(state, setup.torch_layers, randomise)
+
+
+def fill(setup: Setup, weights: str | None, state: Arrays) -> None:
+    """Give all models the same weights, exact in float32."""
     for model in (setup.torch64, setup.torch32):
         model.load(state)
     if weights is not None:
@@ -240,13 +247,9 @@ def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
         raise UsageError(f"torch_model: it does not take inputs of {shapes}: {type(error).__name__}: {error}") from None
 
 
-def _find_flatten(setup: Setup, weights: str | None, state: Arrays | None) -> None:
+def _find_flatten(setup: Setup, weights: str | None, state: Arrays) -> None:
     """Find which Linears behind a flatten get (*spatial, C) in JAX, by what arrives there; one after the other."""
     if not setup.last:
-        return
-    try:
-        from .weights import find_flatten
-    except ImportError:
         return
     found = {
         path: shape

@@ -55,7 +55,7 @@ Closer than that, float32 may take the other side of a kink in either framework:
 BIAS_CORRECTION = 2.0**-24 / (1.0 - 0.999)
 """What a parameter may be off after a step in float32, in units of the learning rate, beside the other limits.
 
-Of optax's optimisers: Adam takes 1 - 0.999^t in float32, where 0.001 is known to that much; PyTorch takes it in float64.
+Of optax's optimisers: Adam takes 1 - 0.999^t in float32, where 0.001 is known to that much; PyTorch in float64.
 Measured: a bias that starts at zero, one step of optax.adam, is 6.8e-6 of its size off, ten times PyTorch's rounding.
 """
 

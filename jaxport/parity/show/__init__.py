@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from .html import html as html
 from .html import write_html as write_html
+from .repro import write_repro as write_repro
 from .terminal import tree as tree

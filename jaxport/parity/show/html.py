@@ -28,7 +28,7 @@ def html(report: Report) -> str:
     """Return the report as an HTML page in one piece: it opens from a file, offline, in any current browser.
 
     Its address takes a view of the table of tensors, ``page.html#q=conv&verdict=different,suspicious&kind=gradient``,
-    also ``sort``, ``dir``, ``tensor`` (the position of one that is opened) and ``theme`` (``light`` or ``dark``).
+    also ``mode``, ``sort``, ``dir``, ``tensor`` (the position of one that is opened) and ``theme`` (``light`` or ``dark``).
     """
     style, script = _asset("page.css"), "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{script}\n}})();'

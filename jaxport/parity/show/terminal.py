@@ -95,7 +95,7 @@ def _first(report: Report, tensor: Tensor) -> RenderableType:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     title = Text.assemble(
-        (f"{tensor.kind} ", ""), (words.place(tensor.jax_path, tensor.torch_path), "bold"), kinds, "  "
+        (f"{words.what(tensor)} of ", ""), (words.place(tensor.jax_path, tensor.torch_path), "bold"), kinds, "  "
     )
     table.add_row(Text("what"), title + _word(tensor.verdict))
     for name, text in words.facts(tensor):
@@ -194,7 +194,7 @@ def _listed(title: str, tensors: Sequence[Tensor], full: bool) -> list[Renderabl
     if shown:
         table = _errors_table("tensor")
         for tensor in shown:
-            kind = tensor.kind.replace("_gradient", "").replace("gradient", "parameter")
+            kind = words.what(tensor).replace(" gradient", "").replace("gradient", "parameter")
             name = Text.assemble((f"{kind} ", "dim"), tensor.torch_path or "model")
             table.add_row(name, *_numbers(tensor), _word(tensor.verdict))
         parts.append(table)

@@ -63,6 +63,12 @@ def headline(report: Report) -> str:
     return "; ".join(reasons)
 
 
+def what(tensor: Tensor) -> str:
+    """Return the kind of a tensor, and the mode of the pass if it has one: ``activation gradient, train``."""
+    kind = tensor.kind.replace("_", " ")
+    return f"{kind}, {tensor.mode}" if tensor.mode else kind
+
+
 def place(jax_path: str | None, torch_path: str) -> str:
     """Return both paths, PyTorch's first; one where they are alike or the other is unknown."""
     ours, theirs = jax_path or "", torch_path or ""
@@ -72,21 +78,21 @@ def place(jax_path: str | None, torch_path: str) -> str:
 
 
 def where_it_arises(tensor: Tensor) -> str:
-    """Return what the layer alone says: local error against the accumulated one; "" for what is no layer's output."""
-    if tensor.kind != "output":
+    """Return what the layer alone says: local error against the accumulated one; "" for what no layer makes."""
+    if tensor.kind not in ("output", "input"):
         return ""
     local, total = tensor.local64 or tensor.local32, tensor.float64 or tensor.float32
-    if tensor.local64 is None and tensor.local32 is not None:
-        total = tensor.float32 or total
-    if local is None and total is None:
-        return "The values were not compared."
+    layer = tensor.kind == "output"
     if local is None:
-        return "The layer was not run alone, so the error may come from what stands before it."
-    limit = FLOAT64_RTOL if tensor.local64 is not None else None
-    wrong = not local.max_rel <= limit if limit is not None else total is not None and local.max_rel * 4 > total.max_rel
-    if wrong:
-        return f"Given PyTorch's own input, this layer alone is off by {number(local.max_rel)}: the error arises here."
-    return f"Given PyTorch's own input, this layer alone agrees ({number(local.max_rel)}): the error comes from before."
+        alone = "The layer was not run alone" if layer else "What stands before this layer was not run alone"
+        return "The values were not compared." if total is None else f"{alone}, so the error may come from further up."
+    given, off = "Given PyTorch's own values", number(local.max_rel)
+    alone = "this layer alone" if layer else "what stands between the layers, before this one,"
+    # Without float64, what is not far below the whole error is called the layer's own.
+    allowed = FLOAT64_RTOL if tensor.local64 is not None else (tensor.float32 or local).max_rel / 4
+    if not local.max_rel <= allowed:
+        return f"{given}, {alone} is off by {off}: the error arises {'here' if layer else 'there'}."
+    return f"{given}, {alone} agrees ({off}): the error comes from further up."
 
 
 def facts(tensor: Tensor) -> list[tuple[str, str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 Shape = tuple[int, ...]
-Arrays = tuple[np.ndarray, ...]
+Arrays = Sequence[np.ndarray]
 Move = Callable[[Arrays], Arrays]
 
 UNCOUNTED = "num_batches_tracked"

@@ -33,6 +33,7 @@ function exact(value) {
   return Number.isFinite(value) ? String(Number(value.toPrecision(9))) : size(value);
 }
 
+const whatText = (t) => t.kind.replaceAll("_", " ") + (t.mode ? `, ${t.mode}` : "");
 const shapeText = (shape) => (shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`);
 const grouped = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
 

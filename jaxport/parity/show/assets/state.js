@@ -1,5 +1,5 @@
 // What the reader chose, in the address behind "#", so that a view can be linked to and survives a reload.
-const state = { q: "", verdict: [], kind: "", sort: "order", dir: "asc", page: 1, tensor: -1, theme: "" };
+const state = { q: "", verdict: [], kind: "", mode: "", sort: "order", dir: "asc", page: 1, tensor: -1, theme: "" };
 const listeners = [];
 
 function readAddress() {
@@ -8,6 +8,7 @@ function readAddress() {
   state.q = given.get("q") ?? "";
   state.verdict = (given.get("verdict") ?? "").split(",").filter((v) => VERDICTS.includes(v));
   state.kind = known.has(given.get("kind")) ? given.get("kind") : "";
+  state.mode = ["eval", "train"].includes(given.get("mode")) ? given.get("mode") : "";
   state.sort = given.get("sort") in COLUMN_KEYS ? given.get("sort") : "order";
   state.dir = given.get("dir") === "desc" ? "desc" : "asc";
   state.page = Math.max(1, Number.parseInt(given.get("page"), 10) || 1);
@@ -21,6 +22,7 @@ function writeAddress() {
   if (state.q) chosen.set("q", state.q);
   if (state.verdict.length) chosen.set("verdict", state.verdict.join(","));
   if (state.kind) chosen.set("kind", state.kind);
+  if (state.mode) chosen.set("mode", state.mode);
   if (state.sort !== "order") chosen.set("sort", state.sort);
   if (state.dir === "desc") chosen.set("dir", "desc");
   if (state.page > 1) chosen.set("page", state.page);
@@ -31,7 +33,7 @@ function writeAddress() {
 
 /** Change the view; what is shown follows. A change of the filter goes back to the first page. */
 function choose(change) {
-  if (["q", "verdict", "kind", "sort", "dir"].some((key) => key in change)) change = { page: 1, ...change };
+  if (["q", "verdict", "kind", "mode", "sort", "dir"].some((key) => key in change)) change = { page: 1, ...change };
   Object.assign(state, change);
   writeAddress();
   for (const listener of listeners) listener();
@@ -57,7 +59,8 @@ function selected() {
     (t) =>
       (!q || t.search.includes(q)) &&
       (!state.verdict.length || state.verdict.includes(t.verdict)) &&
-      (!state.kind || t.kind === state.kind),
+      (!state.kind || t.kind === state.kind) &&
+      (!state.mode || t.mode === state.mode),
   );
   const key = COLUMN_KEYS[state.sort];
   const sign = state.dir === "desc" ? -1 : 1;

@@ -30,7 +30,7 @@ function tensorRow(t) {
   const other = t.jax_path !== t.torch_path ? path(t.jax_path || "the model", "other") : null;
   const row = el("tr", { class: `${t.ok ? "ok" : "fails"}${open ? " opened" : ""}`, "data-row": t.number },
     el("td", { class: "n wide muted" }, t.number + 1), el("td", {}, verdictTag(t.verdict, t.decides)),
-    el("td", { class: "wide" }, t.kind.replaceAll("_", " ")), el("td", { class: "names" }, name, other),
+    el("td", { class: "wide" }, whatText(t)), el("td", { class: "names" }, name, other),
     el("td", { class: "wide shape" }, shapeText(t.torch_shape)),
     el("td", { class: "n" }, size(t.float64?.max_rel ?? null)), el("td", { class: "n wide" }, size(t.float32?.max_rel ?? null)),
     el("td", { class: "n wide" }, ratioText(t.ratio)), el("td", { class: "n wide" }, size((t.local64 ?? t.local32)?.max_rel ?? null)),
@@ -58,9 +58,10 @@ function drawTable() {
   table.after.disabled = state.page === pages;
   if (document.activeElement !== table.q) table.q.value = state.q;
   table.kind.value = state.kind;
+  table.mode.value = state.mode;
   for (const button of document.querySelectorAll("[data-verdict]"))
     button.setAttribute("aria-pressed", String(state.verdict.includes(button.dataset.verdict)));
-  table.clear.disabled = !(state.q || state.kind || state.verdict.length);
+  table.clear.disabled = !(state.q || state.kind || state.mode || state.verdict.length);
   const again = focused.tensor ? `[data-tensor="${focused.tensor}"]` : focused.sort ? `[data-sort="${focused.sort}"]` : null;
   if (again) table.frame.querySelector(again)?.focus({ preventScroll: true });
 }
@@ -81,6 +82,11 @@ function tableKey(event) {
   event.preventDefault();
 }
 
+function select(key, all, values) {
+  return el("select", { id: key, "aria-label": key, onchange: (event) => choose({ [key]: event.target.value }) },
+    el("option", { value: "" }, all), ...values.map((value) => el("option", { value }, value.replaceAll("_", " "))));
+}
+
 function buildTable() {
   if (!report.tensors.length) return;
   byId("counts").replaceChildren(...VERDICTS.map(verdictButton));
@@ -88,11 +94,13 @@ function buildTable() {
   const turn = (by) => () => choose({ page: state.page + by });
   table.q = el("input", { type: "search", id: "q", placeholder: "Search a path", autocomplete: "off", spellcheck: "false",
     oninput: (event) => choose({ q: event.target.value }) });
-  table.kind = el("select", { id: "kind", onchange: (event) => choose({ kind: event.target.value }) },
-    el("option", { value: "" }, "All kinds"), ...kinds.map((kind) => el("option", { value: kind }, kind.replaceAll("_", " "))));
+  const modes = [...new Set(report.tensors.map((t) => t.mode).filter(Boolean))];
+  table.kind = select("kind", "All kinds", kinds);
+  table.mode = select("mode", "All modes", modes);
+  table.mode.hidden = modes.length < 2;
   const pressed = (v) => el("button", { type: "button", class: `chip ${v}`, "data-verdict": v, "aria-pressed": "false",
     onclick: () => byId("counts").querySelector(`[data-verdict="${v}"]`).click() }, el("i", { "aria-hidden": "true" }, MARKS[v]), ` ${v}`);
-  table.clear = el("button", { type: "button", onclick: () => choose({ q: "", verdict: [], kind: "" }) }, "Clear");
+  table.clear = el("button", { type: "button", onclick: () => choose({ q: "", verdict: [], kind: "", mode: "" }) }, "Clear");
   table.count = el("p", { class: "muted", role: "status" });
   table.head = el("tr", {});
   table.body = el("tbody", { onkeydown: tableKey });
@@ -104,7 +112,7 @@ function buildTable() {
   table.frame = el("div", { class: "frame" }, el("table", { class: "tensors" }, el("thead", {}, table.head), table.body), table.empty);
   section("tensors", "Tensors",
     el("div", { class: "tools" }, el("div", { class: "filters" },
-      el("label", { class: "hidden", for: "q" }, "Search a path"), table.q, el("label", { class: "hidden", for: "kind" }, "Kind"), table.kind,
+      el("label", { class: "hidden", for: "q" }, "Search a path"), table.q, table.kind, table.mode,
       el("div", { class: "chips", role: "group", "aria-label": "Verdict" }, ...VERDICTS.map(pressed)), table.clear), table.count),
     table.frame, table.pager);
   listeners.push(drawTable);

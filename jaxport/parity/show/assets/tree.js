@@ -119,7 +119,7 @@ function toggle(i) {
 
 function showTensors(i) {
   tree.focus = i;
-  choose({ q: data.nodes[i].path, verdict: [], kind: "", tensor: -1 });
+  choose({ q: data.nodes[i].path, verdict: [], kind: "", mode: "", tensor: -1 });
   byId("tensors").scrollIntoView();
 }
 
