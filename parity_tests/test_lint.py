@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as fl
@@ -24,6 +24,13 @@ from jaxport.parity.layer import Layer, Pair
 from jaxport.parity.lint import Calls, lint, trace_calls
 
 RNGS = nnx.Rngs(0)
+
+
+@pytest.fixture(autouse=True)
+def usual_promotion(strict_jax: None) -> Iterator[None]:
+    """Flax's own pooling and mixed precision need JAX's usual promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def rules_of(ours: nnx.Module, theirs: nn.Module, level: str = "warning") -> list[str]:
@@ -141,7 +148,7 @@ def test_activations_are_read_from_settings() -> None:
 def test_modes_that_differ_within_a_model_are_named() -> None:
     class Net(nnx.Module):
         def __init__(self) -> None:
-            self.bn, self.other = norm(), norm(use_running_average=True)
+            self.bn, self.more, self.other = norm(), norm(), norm(use_running_average=True)
 
     found = lint(describe_jax(Net()), {}, [])
     assert [(finding.rule, finding.jax_path) for finding in found] == [("lint/train-mode", "other")]

@@ -74,7 +74,7 @@ def _antialiases(call: Call) -> bool:
 
 def _spread(calls: Calls) -> Iterator[Finding]:
     theirs = [call for call in _named(calls.torch, "var", "std", "var_mean", "std_mean") if _corrects(call)]
-    ours = [call for call in _named(calls.jax, "_var") if call.literals[:1] == (0.0,)]
+    ours = [call for call in _named(calls.jax, "_var", "_std") if call.literals[:1] == (0.0,)]
     if theirs and ours:
         text = f"PyTorch's {theirs[0].name} divides by n − 1, JAX's var and std by n ({len(ours)} calls)"
         yield _found("lint/ddof", text, theirs[0])

@@ -54,9 +54,7 @@ def _momentum(jax: Layer, torch: Layer) -> Iterator[Finding]:
     elif ours is not None and theirs is not None and not np.isclose(ours, theirs, rtol=1e-6):
         told = jax.settings["momentum"]
         swapped = " (it is the weight of the old value in Flax)" if np.isclose(told, theirs) else ""
-        text = (
-            f"momentum is {told:g} in JAX{swapped}, {theirs:g} in PyTorch: the new value weighs {ours:.4g} there"
-        )
+        text = f"momentum is {told:g} in JAX{swapped}, {theirs:g} in PyTorch: the new value weighs {ours:.4g} there"
         fix = f"{jax.name}(…, momentum={1 - theirs:g}, {_eps_name(jax)}={torch.settings.get('eps', 1e-5):g})"
         yield found("lint/momentum", text, jax, torch, fix)
     if "BatchNorm" in jax.name and not read.own(jax):
