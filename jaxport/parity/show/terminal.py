@@ -164,7 +164,7 @@ def _closed(run: list[int]) -> Iterator[int | list[int]]:
 def _add_fold(table: Table, report: Report, listed: Sequence[Node], run: list[int]) -> None:
     tensors = [report.tensors[i] for n in run for i in listed[n].below]
     names = [listed[n].name for n in run]
-    named = ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} … {names[-1]}"
+    named = ", ".join(names) if len(names) < 4 else f"{names[0]} … {names[-1]}"
     layers = words.plural(sum(_size(listed, n) for n in run), "layer")
     text = Text(f"{'  ' * listed[run[0]].depth}{layers} that agree: {named}", "dim")
     worst = max(tensors, key=lambda t: t.float64.max_rel if t.float64 else 0.0, default=None)
