@@ -269,7 +269,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_page_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="path: .* cannot be written"):
+    with pytest.raises(UsageError, match=r"path: .* cannot be written"):
         write_html(parity_reports.passing(), tmp_path / "none" / "report.html")
 
 

@@ -271,13 +271,14 @@ def _tensor_field(key: str, value: Any) -> Any:
             return None
         case "verdict", _:
             return Verdict(value)
-        case ("float64" | "float32" | "local64" | "local32"), _:
-            return Error(**_numbers(value, _ERROR_NUMBERS) | {"index": tuple(value["index"])})
+        case (("float64" | "float32" | "local64" | "local32"), _):
+            error: dict[str, Any] = _numbers(value, _ERROR_NUMBERS) | {"index": tuple(value["index"])}
+            return Error(**error)
         case "magnitudes", _:
             return tuple((_number(a), _number(b)) for a, b in value)
-        case ("jax_shape" | "torch_shape" | "axes"), _:
+        case (("jax_shape" | "torch_shape" | "axes"), _):
             return tuple(value)
-        case ("floor" | "limit" | "required"), _:
+        case (("floor" | "limit" | "required"), _):
             return _number(value)
     return value
 
