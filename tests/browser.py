@@ -108,7 +108,7 @@ class Browser:
         codes = {"Enter": 13, "Tab": 9, "ArrowDown": 40, "ArrowUp": 38, "ArrowLeft": 37, "ArrowRight": 39, " ": 32}
         for key in keys:
             text = {"text": "\r" if key == "Enter" else key} if key == "Enter" or len(key) == 1 else {}
-            code = {"key": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
+            code = {"key": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()) if key.isalnum() else 0)}
             self.send("Input.dispatchKeyEvent", type="keyDown", **code, **text)
             self.send("Input.dispatchKeyEvent", type="keyUp", **code)
 

@@ -68,10 +68,10 @@ def test_small_trees_are_whole_and_large_ones_folded() -> None:
     assert shown(parity_reports.passing()).count("BatchNorm2d") == 2
     text = shown(parity_reports.large())
     assert len(text.splitlines()) < 110
-    assert re.search(r"999 layers that agree: blocks.0 … blocks.332 +\S+ +\S+ +◐ rounding", text)
+    assert re.search(r"999 layers agree: blocks.0 … blocks.332 +\S+ +\S+ +◐ rounding", text)
     assert "layers more that do not agree" in text
     full = shown(parity_reports.large(120), full=True)
-    assert "that agree:" not in full
+    assert "layers agree:" not in full
     assert full.count("MultiheadAttention") == 21  # twenty blocks, and the first divergence
     assert full.index("lint/eps") < full.index("Environment")
 
@@ -80,7 +80,7 @@ def test_a_folded_run_shows_its_worst() -> None:
     report = parity_reports.large(600)
     rows = [replace(t, verdict=Verdict.ROUNDING) if t.torch_path == "blocks.3.mlp" else t for t in report.tensors]
     assert "◐ rounding" in next(
-        line for line in shown(replace(report, tensors=tuple(rows))).splitlines() if "that agree:" in line
+        line for line in shown(replace(report, tensors=tuple(rows))).splitlines() if "layers agree:" in line
     )
 
 

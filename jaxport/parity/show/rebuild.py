@@ -93,7 +93,7 @@ def recipe(made_of: Any, made: Made, after: str, arrays: dict[str, np.ndarray], 
         first = f"layer = {made.code}"
     else:
         first = (
-            f"# The call that made this {made_of.__name__} could not be told: this is its pickle; classes are imported.\n"
+            f"# The call that made this {made_of.__name__} could not be told, so this is its pickle.\n"
             'layer = pickle.loads(arrays.pop("pickle").tobytes())'
         )
         arrays = arrays | {"pickle": made.pickle}

@@ -166,7 +166,7 @@ def _add_fold(table: Table, report: Report, listed: Sequence[Node], run: list[in
     names = [listed[n].name for n in run]
     named = ", ".join(names) if len(names) < 4 else f"{names[0]} … {names[-1]}"
     layers = words.plural(sum(_size(listed, n) for n in run), "layer")
-    text = Text(f"{'  ' * listed[run[0]].depth}{layers} that agree: {named}", "dim")
+    text = Text(f"{'  ' * listed[run[0]].depth}{layers} agree: {named}", "dim")
     worst = max(tensors, key=lambda t: t.float64.max_rel if t.float64 else 0.0, default=None)
     verdict = max((v for n in run if (v := listed[n].verdict)), default=None, key=RANK.__getitem__)
     table.add_row(text, *_numbers(worst), _word(verdict))
