@@ -19,6 +19,7 @@ ONE_OF_EACH = (
     "ports",
     "mistake",
     "trap",
+    "causes",
     "init",
     "random",
     "optim",
@@ -28,6 +29,9 @@ ONE_OF_EACH = (
     "scaler",
     "printed",
     "rosetta",
+    "guards",
+    "preflight",
+    "golden",
 )
 
 

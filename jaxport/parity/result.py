@@ -272,8 +272,8 @@ def _tensor_field(key: str, value: Any) -> Any:
         case "verdict", _:
             return Verdict(value)
         case (("float64" | "float32" | "local64" | "local32"), _):
-            error: dict[str, Any] = _numbers(value, _ERROR_NUMBERS) | {"index": tuple(value["index"])}
-            return Error(**error)
+            row: dict[str, Any] = _numbers(value, _ERROR_NUMBERS) | {"index": tuple(value["index"])}
+            return Error(**row)
         case "magnitudes", _:
             return tuple((_number(a), _number(b)) for a, b in value)
         case (("jax_shape" | "torch_shape" | "axes"), _):

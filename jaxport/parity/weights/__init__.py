@@ -1,5 +1,6 @@
 """Weights between a PyTorch model and a JAX model that knows nothing of jaxport: both ways, by class, strictly."""
 
+from .attention64 import float64_attention as float64_attention
 from .leaves import cast as cast
 from .leaves import fill as fill
 from .leaves import leaves as leaves
