@@ -12,8 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import gpt_jax, gpt_torch, resnet_jax, resnet_torch, tagger_jax, tagger_torch, unet_jax, unet_torch
-from . import vit_jax, vit_torch
+from . import (
+    gpt_jax,
+    gpt_torch,
+    resnet_jax,
+    resnet_torch,
+    tagger_jax,
+    tagger_torch,
+    unet_jax,
+    unet_torch,
+    vit_jax,
+    vit_torch,
+)
 
 
 @dataclass(frozen=True)

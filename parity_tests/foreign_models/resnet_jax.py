@@ -1,4 +1,4 @@
-"""A small residual network for pictures in plain Flax NNX, channels last; and three mistakes that porters make in it."""
+"""A small residual network for pictures in plain Flax NNX, channels last; and three mistakes made in porting it."""
 
 from __future__ import annotations
 
