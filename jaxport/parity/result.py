@@ -80,6 +80,7 @@ class Tensor:
         magnitudes: pairs (log10 of the magnitude, log10 of the largest error there), for a picture of error against
             magnitude.
         note: what is noteworthy: the shapes that differ, the zero gradient, the kink.
+        mode: "eval" or "train": the mode of the pass, or "" where it has none.
     """
 
     kind: str
@@ -101,6 +102,7 @@ class Tensor:
     decides: bool = True
     magnitudes: tuple[tuple[float, float], ...] = ()
     note: str = ""
+    mode: str = ""
 
     @property
     def ok(self) -> bool:

@@ -1,0 +1,200 @@
+"""The JAX half of a comparison of any two models: forward, backward, and each layer alone, in one precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .recorder import Extras, Traced, values_of
+from .seen import Call, Key, Pass, Store
+from .subjects import Subject, subject
+
+NOTHING = Extras({}, {}, [])
+
+
+class JaxModel:
+    """Anyone's JAX model, to be run in one precision; every pass is compiled as a whole.
+
+    Args:
+        model: a flax.nnx.Module, an equinox.Module, `parity.Linen` or `parity.Function`; it is not changed.
+        dtype: np.float32 or np.float64, for its floating-point arrays and inputs.
+    """
+
+    def __init__(self, model: Any, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        with self.precision():
+            self.subject: Subject = subject(model)
+            self.arrays = {path: self._cast(leaf) for path, leaf in self.subject.arrays.items()}
+        self.order: list[Key] = []
+        self.shapes: dict[Key, Call] = {}
+
+    def precision(self) -> Any:
+        """Return the context in which this precision exists."""
+        return jax.enable_x64(self.dtype == np.float64)
+
+    def _cast(self, array: Any) -> jax.Array:
+        array = jnp.asarray(array)
+        return array.astype(self.dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Fill the arrays that are given; paths and shapes are those of the model."""
+        with self.precision():
+            for path, value in arrays.items():
+                own = self.arrays[path]
+                self.arrays[path] = self._cast(np.asarray(value)).astype(own.dtype).reshape(own.shape)
+
+    def inputs(self, inputs: Sequence[np.ndarray]) -> list[jax.Array]:
+        """Return the inputs on the device: floats in the model's precision, integers in JAX's own width."""
+        return [self._cast(array if array.dtype.kind in "fb" else array.astype(np.int32)) for array in inputs]
+
+    def trace(self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], masks: Any = ()) -> list[Any]:
+        """Find the shapes of the outputs and of every watched call, without computing; return the outputs'.
+
+        Raises:
+            Exception: whatever the model raises on these inputs.
+        """
+        extras = NOTHING._replace(masks=[np.asarray(mask) for mask in masks])
+        found: dict[str, Any] = {}
+
+        def shapes(arrays: Any, xs: Any) -> Any:
+            ran = self.subject.run(arrays, xs, training, watch, extras)
+            found["order"] = ran.order
+            return values_of(ran.output), {k: tuple(v) for k, v in ran.calls.items()}
+
+        with self.precision():
+            outputs, calls = jax.eval_shape(shapes, self.arrays, self.inputs(inputs))
+        self.order = found["order"]
+        self.shapes = {key: Call(*calls[key]) for key in self.order}
+        return outputs
+
+    def run(
+        self,
+        inputs: Sequence[np.ndarray],
+        training: bool,
+        *,
+        watch: Collection[str] = (),
+        masks: Sequence[np.ndarray] = (),
+        cotangents: Sequence[np.ndarray] | None = None,
+        store: Store | None = None,
+    ) -> Pass:
+        """Run one pass; arguments and result are those of `TorchModel.run`, in JAX's order of axes."""
+        store = store or Store()
+        shapes = self.trace(inputs, training, watch, masks)
+        with self.precision():
+            if cotangents is None:
+                outputs, calls, buffers = jax.jit(self._forward(training, watch))(
+                    self.arrays, self.inputs(inputs), NOTHING._replace(masks=list(map(jnp.asarray, masks)))
+                )
+                seen = Pass()
+            else:
+                outputs, calls, buffers, seen = self._backward(inputs, training, watch, masks, cotangents, shapes)
+        seen.calls["", 0] = Call(list(inputs), [store.keep(np.asarray(out)) for out in outputs])
+        for key in self.order:
+            seen.calls[key] = Call(*([store.keep(np.asarray(a)) for a in part] for part in calls[key]))
+        seen.buffers = {path: np.asarray(value) for path, value in buffers.items()}
+        return seen
+
+    def _forward(self, training: bool, watch: Collection[str]) -> Callable[..., Any]:
+        def forward(arrays: Any, xs: Any, extras: Extras) -> Any:
+            ran = self.subject.run(arrays, xs, training, watch, extras)
+            self.order = ran.order
+            return values_of(ran.output), {key: tuple(call) for key, call in ran.calls.items()}, ran.buffers
+
+        return forward
+
+    def _backward(
+        self,
+        inputs: Sequence[np.ndarray],
+        training: bool,
+        watch: Collection[str],
+        masks: Sequence[np.ndarray],
+        cotangents: Sequence[np.ndarray],
+        shapes: Sequence[Any],
+    ) -> Any:
+        """Run forward and backward; gradients of the activations are those of zeros added to them."""
+        forward = self._forward(training, watch)
+        zeros = {
+            key: [jnp.zeros(out.shape, out.dtype) for out in call.outputs]
+            for key, call in self.shapes.items()
+            if call.outputs and all(jnp.issubdtype(out.dtype, jnp.floating) for out in call.outputs)
+        }
+        smooth = [i for i, shape in enumerate(shapes) if jnp.issubdtype(shape.dtype, jnp.floating)]
+        trained = {k: v for k, v in self.arrays.items() if k in self.subject.parameters and _is_float(v)}
+        fixed = {k: v for k, v in self.arrays.items() if k not in trained}
+        xs = self.inputs(inputs)
+        keeps = list(map(jnp.asarray, masks))
+
+        @jax.jit
+        def whole(trained: Any, moving: Any, zeros: Any, still: Any, fixed: Any, seeds: Any, masks: Any) -> Any:
+            def function(trained: Any, moving: Any, zeros: Any) -> Any:
+                values = [moving[str(i)] if str(i) in moving else still[str(i)] for i in range(len(xs))]
+                extras = Extras(zeros, {}, masks)
+                outputs, calls, buffers = forward(trained | fixed, values, extras)
+                return [outputs[i] for i in smooth], (outputs, calls, buffers)
+
+            _, pullback, aux = jax.vjp(function, trained, moving, zeros, has_aux=True)
+            return aux, pullback(seeds)
+
+        moving = {str(i): x for i, x in enumerate(xs) if _is_float(x)}
+        still = {str(i): x for i, x in enumerate(xs) if not _is_float(x)}
+        seeds = [jnp.asarray(cotangents[i], shapes[i].dtype) for i in smooth]
+        aux, (of_params, of_inputs, of_zeros) = whole(trained, moving, zeros, still, fixed, seeds, keeps)
+        seen = Pass(
+            gradients={path: np.asarray(g) for path, g in of_params.items()},
+            input_gradients=[np.asarray(of_inputs[str(i)]) if str(i) in of_inputs else None for i in range(len(xs))],
+            activation_gradients={key: [np.asarray(g) for g in part] for key, part in of_zeros.items()},
+        )
+        return *aux, seen
+
+    def alone(
+        self,
+        inputs: Sequence[np.ndarray],
+        training: bool,
+        reference: Mapping[Key, tuple[Sequence[np.ndarray], Sequence[np.ndarray]]],
+        masks: Sequence[np.ndarray] = (),
+    ) -> dict[Key, Call]:
+        """Run every watched layer on the reference's recorded arguments, and go on with its recorded results.
+
+        Args:
+            inputs: the model's arguments.
+            training: in which mode.
+            reference: call → (arguments, results) of PyTorch's layer, in JAX's order of axes.
+            masks: of the dropouts.
+
+        Returns:
+            Call → what arrived there (made from the recorded results before it) and what the layer alone gives; the
+            model's own results, made from the last recorded ones, are those of ("", 0).
+        """
+        watch = {path for path, _ in reference}
+        with self.precision():
+            given = {
+                key: ([self._like(a) for a in arguments], [self._like(a) for a in results])
+                for key, (arguments, results) in reference.items()
+            }
+            extras = Extras({}, given, list(map(jnp.asarray, masks)))
+            outputs, calls, _ = jax.jit(self._forward(training, watch))(self.arrays, self.inputs(inputs), extras)
+        calls = calls | {("", 0): ([], outputs)}
+        return {key: Call(*([np.asarray(a) for a in part] for part in call)) for key, call in calls.items()}
+
+    def _like(self, array: np.ndarray) -> jax.Array:
+        return self._cast(array if array.dtype.kind in "fb" else array.astype(np.int32))
+
+    def stream(
+        self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], sink: Callable[[Key, Call], None]
+    ) -> list[np.ndarray]:
+        """Run forward op by op and hand over each watched call as it ends, so that none is kept; return the outputs."""
+
+        def hand_over(key: Key, call: Traced) -> None:
+            sink(key, Call(*([np.asarray(a) for a in part] for part in call)))
+
+        with self.precision():
+            ran = self.subject.run(self.arrays, self.inputs(inputs), training, watch, NOTHING, hand_over)
+        return [np.asarray(out) for out in values_of(ran.output)]
+
+
+def _is_float(array: Any) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)

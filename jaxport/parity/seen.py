@@ -1,0 +1,88 @@
+"""What was seen of one pass through either model, as arrays, and where large ones are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+Key = tuple[str, int]
+"""A call: the module's path, and how many calls of it came before."""
+
+
+@dataclass
+class Call:
+    """One call of a module: its array arguments and its array results, in their order."""
+
+    inputs: list[np.ndarray] = field(default_factory=list)
+    outputs: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass
+class Pass:
+    """One pass forward, and backward where gradients were asked for.
+
+    Attributes:
+        calls: call → its arrays, in the order in which the calls began; ("", 0) is the model's.
+        gradients: parameter → gradient of Σ cotangent · output; None where the output does not depend on it.
+        input_gradients: the same of the model's inputs, None for those without (integers).
+        activation_gradients: the same of the modules' outputs.
+        buffers: buffer → value after the pass.
+        ended: the calls in the order in which they ended.
+    """
+
+    calls: dict[Key, Call] = field(default_factory=dict)
+    gradients: dict[str, np.ndarray | None] = field(default_factory=dict)
+    input_gradients: list[np.ndarray | None] = field(default_factory=list)
+    activation_gradients: dict[Key, list[np.ndarray | None]] = field(default_factory=dict)
+    buffers: dict[str, np.ndarray] = field(default_factory=dict)
+    ended: list[Key] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> list[np.ndarray]:
+        """The model's results."""
+        return self.calls["", 0].outputs
+
+
+class Store:
+    """Keeps arrays in memory up to a size, and the rest in a temporary folder, mapped into memory.
+
+    Args:
+        limit: bytes that stay in memory.
+    """
+
+    def __init__(self, limit: int = 2 << 30) -> None:
+        self.limit, self.used, self.count = limit, 0, 0
+        self._folder: TemporaryDirectory[str] | None = None
+
+    def keep(self, array: np.ndarray) -> np.ndarray:
+        """Return the array, or a read-only copy of it on disk."""
+        if self.used + array.nbytes <= self.limit or array.nbytes < 1 << 16:
+            self.used += array.nbytes
+            return array
+        self._folder = self._folder or TemporaryDirectory(prefix="jaxport-")
+        self.count += 1
+        path = Path(self._folder.name) / f"{self.count}.npy"
+        np.save(path, array)
+        return np.load(path, mmap_mode="r")
+
+    def close(self) -> None:
+        """Remove what is on disk."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """Return the leaves of nested tuples, lists, dictionaries and objects such as a model's output, in their order."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from parts(part)
+    elif value is not None:
+        yield value
