@@ -1,4 +1,4 @@
-"""A small U-Net in plain Equinox, written for one picture and mapped over the batch; and three mistakes in it."""
+"""A small U-Net in plain Equinox, written for one picture, as is usual there; and three mistakes in it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Stage(eqx.Module):
 
 
 class Segmenter(eqx.Module):
-    """Logits of pictures (batch, channels, height, width)."""
+    """Logits of one picture (channels, height, width)."""
 
     down: list[Stage]
     deepest: Stage
@@ -58,7 +58,7 @@ class Segmenter(eqx.Module):
         self.logits = eqx.nn.Conv2d(4, 5, 1, key=keys[7])
         self.swapped = swapped
 
-    def single(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         skips = []
         for stage in self.down:
             x = stage(x)
@@ -69,9 +69,6 @@ class Segmenter(eqx.Module):
             x, skip = grow(x), skips.pop()
             x = stage(jnp.concatenate([x, skip] if self.swapped else [skip, x]))
         return self.logits(x)
-
-    def __call__(self, pictures: jax.Array) -> jax.Array:
-        return jax.vmap(self.single)(pictures)
 
 
 def build() -> Segmenter:
