@@ -131,7 +131,7 @@ def _kl_reduction(p: Patches) -> None:
             return UNCHANGED
         with warnings.catch_warnings():  # a suite that fails because PyTorch warns of 'mean' has found nothing
             warnings.simplefilter("ignore")
-            return right(input, target, a, b, other[reduction], *rest, **kw)
+            return right(input, target, a, b, other[reduction], *rest, **k)
 
     p.function(F, "kl_div", wrong)
 

@@ -14,7 +14,7 @@ import torch
 
 from jaxport.errors import UsageError
 
-from . import layers, losses, norms, pictures, sequences, training
+from . import activations, layers, losses, norms, pictures, sequences, training
 from .patching import Mistake, Patches
 
 MISTAKE, APPLIED = "JAXPORT_MISTAKE", "JAXPORT_MISTAKE_APPLIED"
@@ -22,7 +22,7 @@ MISTAKE, APPLIED = "JAXPORT_MISTAKE", "JAXPORT_MISTAKE_APPLIED"
 
 MISTAKES: dict[str, Mistake] = {
     mistake.name: mistake
-    for family in (norms, layers, pictures, sequences, losses, training)
+    for family in (norms, layers, activations, pictures, sequences, losses, training)
     for mistake in family.MISTAKES
 }
 """Every mistake by name."""

@@ -161,13 +161,14 @@ def _clipping(p: Patches, instead: Any) -> None:
     def wrong(right: Any, parameters: Any, *args: Any, **named: Any) -> Any:
         given = [parameters] if isinstance(parameters, torch.Tensor) else parameters
         weights = [w for w in given if w.grad is not None]
-        before = [w.grad.clone() for w in weights]
+        grads: list[Any] = [w.grad for w in weights]
+        before = [grad.clone() for grad in grads]
         total = right(weights, *args, **named)
-        proper = [w.grad.clone() for w in weights]
-        for weight, grad in zip(weights, before, strict=True):
-            weight.grad.copy_(grad)
+        proper = [grad.clone() for grad in grads]
+        for grad, value in zip(grads, before, strict=True):
+            grad.copy_(value)
         instead(right, weights, *args, **named)
-        if any(not torch.equal(w.grad, grad) for w, grad in zip(weights, proper, strict=True)):
+        if any(not torch.equal(grad, value) for grad, value in zip(grads, proper, strict=True)):
             p.count()
         return total
 
