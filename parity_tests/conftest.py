@@ -28,6 +28,9 @@ ONE_OF_EACH = (
     "scaler",
     "printed",
     "rosetta",
+    "guards",
+    "preflight",
+    "golden",
 )
 
 

@@ -1,0 +1,198 @@
+"""compare: are these two models the same, where do they part, and is that a mistake or rounding?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from jaxport.errors import UsageError
+
+from . import tolerances
+from .passes import ModePass
+from .result import Finding, Module, Report, Tensor, Verdict
+from .seen import Store
+from .setup import Setup, prepare
+
+DTYPES = ("float64", "float32")
+MODES = ("eval", "train")
+
+
+def compare(
+    jax_model: Any,
+    torch_model: torch.nn.Module,
+    inputs: Any,
+    *,
+    weights: str | None = "torch",
+    mapping: Mapping[str, str] | None = None,
+    modes: Sequence[str] | None = None,
+    gradients: bool = True,
+    dtypes: Sequence[str] = DTYPES,
+    jax_inputs: Any = None,
+    flatten: Mapping[str, tuple[int, ...]] | None = None,
+    seed: int = 0,
+    local: bool | None = None,
+    title: str = "",
+    memory: int = 2 << 30,
+) -> Report:
+    """Compare a JAX model with a PyTorch model, and say where they first part; neither is changed.
+
+    Both get the same weights and the same inputs, in float64 and in float32, with dropouts replayed. The inputs and
+    outputs of every layer that has parameters, the model's outputs, the gradients of a random cotangent (parameters,
+    inputs, activations) and, in training mode, the buffers are compared element by element. PyTorch in float32 against
+    PyTorch in float64 is the noise floor that float32 is judged by.
+
+    Args:
+        jax_model: a `flax.nnx.Module`, an `equinox.Module`, `parity.Linen(module, variables)` or
+            `parity.Function(apply, params)`.
+        torch_model: any `torch.nn.Module`.
+        inputs: PyTorch's arguments: an array, or a tuple of arrays (NumPy, JAX or PyTorch). A JAX model that has its
+            channels last gets them so.
+        weights: "torch": both get PyTorch's; "jax": both get JAX's; None: they have the same already.
+        mapping: JAX's path → PyTorch's, for layers that are not aligned by name, class, shape and order; ``*`` stands
+            for any part.
+        modes: "eval", "train" or both; default: "train" too if a dropout or a norm with running statistics is there.
+        gradients: whether gradients are compared.
+        dtypes: "float64", "float32" or both. float64 decides whether the two mean the same.
+        jax_inputs: arguments of the JAX model, if they are not PyTorch's with the channels first or last.
+        flatten: path of a Linear → (C, *spatial) that JAX flattens as (*spatial, C); default: found out.
+        seed: of cotangents and dropout masks.
+        local: whether each JAX layer is also run alone on PyTorch's recorded input; default: if something differs.
+        title: what the report is called.
+        memory: bytes of recorded arrays that are kept in memory; the rest goes to a temporary folder.
+
+    Returns:
+        The `Report`; ``report.ok`` is True if the two are the same.
+
+    Raises:
+        UsageError: an argument is wrong, or a model does not take the inputs.
+    """
+    _check(modes, dtypes)
+    clock = {"start": time.perf_counter()}
+    setup = prepare(
+        jax_model,
+        torch_model,
+        inputs,
+        weights=weights,
+        mapping=mapping,
+        dtypes=dtypes,
+        jax_inputs=jax_inputs,
+        flatten=flatten,
+    )
+    clock["setup"] = time.perf_counter()
+    tensors: list[Tensor] = []
+    findings = list(setup.findings)
+    chosen = modes or _modes(setup)
+    with _store(memory) as store:
+        for mode in chosen:
+            found, said = _one_mode(setup, mode, gradients, seed, local, store)
+            tensors += found
+            findings += said
+            clock[mode] = time.perf_counter()
+    return Report(
+        title=title or f"{_name(jax_model)} against {_name(torch_model)}",
+        tensors=_in_order(tensors),
+        findings=tuple(dict.fromkeys(findings)),
+        modules=tuple(_modules(setup)),
+        seconds=_spent(clock),
+        settings={
+            "weights": weights,
+            "modes": list(chosen),
+            "dtypes": list(dtypes),
+            "seed": seed,
+            "inputs": [list(array.shape) for array in setup.inputs],
+            "jax_inputs": [list(array.shape) for array in setup.jax_inputs],
+            "flatten": {path: list(shape) for path, shape in setup.flatten.items()},
+        },
+    )
+
+
+def _check(modes: Sequence[str] | None, dtypes: Sequence[str]) -> None:
+    for name, given, allowed in (("modes", modes or ("eval",), MODES), ("dtypes", dtypes, DTYPES)):
+        if isinstance(given, str) or not given or set(given) - set(allowed):
+            raise UsageError(f"{name}: a sequence of {' and '.join(allowed)} is needed, got {given!r}")
+
+
+def _one_mode(
+    setup: Setup, mode: str, gradients: bool, seed: int, local: bool | None, store: Store
+) -> tuple[list[Tensor], list[Finding]]:
+    """Return the tensors and findings of one mode."""
+    run = ModePass(setup, mode == "train", gradients, np.random.default_rng(seed), store)
+    tensors = list(run.tensors())
+    if any(t.verdict is Verdict.SUSPICIOUS for t in tensors) and setup.jax32 is not None:
+        run.more_draws()
+        tensors = list(run.tensors())
+    if local or (local is None and not all(t.ok for t in tensors)):
+        run.run_alone()
+        tensors = amplified(list(run.tensors()))
+    return tensors, list(run.findings())
+
+
+def amplified(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Call differences suspicious, not different, if no layer and nothing between layers makes one by itself.
+
+    Then float64 is apart by rounding that grows on the way: every layer, fed PyTorch's recorded input, agrees.
+    """
+    tensors = list(tensors)
+    passed = [t for t in tensors if t.decides and t.kind in ("input", "output")]
+    if not passed or any(t.local64 is None or t.local64.max_rel > tolerances.FLOAT64_RTOL for t in passed):
+        return tensors
+    if all(t.verdict is not Verdict.DIFFERENT for t in passed):
+        return tensors  # the passes agree: a gradient or a buffer that does not is wrong by itself
+    note = "every layer alone agrees: rounding, amplified on the way"
+    return [
+        replace(t, verdict=Verdict.SUSPICIOUS, note=t.note or note)
+        if t.verdict is Verdict.DIFFERENT and t.float64 is not None and np.isfinite(t.float64.max_abs)
+        else t
+        for t in tensors
+    ]
+
+
+def _in_order(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return forward tensors of all modes first, so that the first that differs is where the models part."""
+    late = ("gradient", "input_gradient", "activation_gradient", "buffer")
+    return tuple(sorted(tensors, key=lambda tensor: tensor.kind in late))
+
+
+def _modes(setup: Setup) -> tuple[str, ...]:
+    """Return the modes that differ for this model."""
+    changing = ("Dropout", "BatchNorm", "InstanceNorm", "AlphaDropout")
+    both = [*setup.torch_layers.values(), *setup.jax_layers.values()]
+    return MODES if any(part in layer.name for layer in both for part in changing) else ("eval",)
+
+
+def _modules(setup: Setup) -> Iterable[Module]:
+    for number, (path, layer) in enumerate(setup.torch_layers.items()):
+        pair = setup.pairs.get(path)
+        kind = setup.jax_layers[pair.jax_path].kind if pair and pair.jax_path in setup.jax_layers else ""
+        yield Module(path, layer.kind, pair.jax_path if pair else None, kind, number)
+
+
+def _name(model: Any) -> str:
+    inner = getattr(model, "module", None) or getattr(model, "apply", None)
+    named = inner if type(model).__name__ in ("Linen", "Function") and inner is not None else model
+    return getattr(named, "__name__", type(named).__name__)
+
+
+def _spent(clock: Mapping[str, float]) -> dict[str, float]:
+    names, times = list(clock), list(clock.values())
+    return {name: round(end - start, 3) for name, start, end in zip(names[1:], times, times[1:], strict=False)}
+
+
+@contextmanager
+def _store(memory: int) -> Any:
+    store = Store(memory)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def decided(tensors: Collection[Tensor]) -> list[Tensor]:
+    """Return those that count."""
+    return [tensor for tensor in tensors if tensor.decides]

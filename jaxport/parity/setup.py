@@ -1,0 +1,267 @@
+"""Setup: both models in both precisions, from the same weights, on the same inputs, before anything is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from jaxport.errors import UsageError
+
+from . import views
+from .align import Alignment, align
+from .describe_jax import describe_jax
+from .describe_torch import describe_torch
+from .layer import Layers, Pair
+from .observe_jax import JaxModel
+from .observe_torch import TorchModel
+from .record import nudge
+from .result import Finding
+from .weights import Plan, cast, plan
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass
+class Setup:
+    """What a comparison works on.
+
+    Attributes:
+        jax64: the JAX model in float64, None if that is not asked for.
+        jax32: the same in float32.
+        torch64: PyTorch's model in float64: the truth.
+        torch32: the same in float32.
+        jax_layers: what is known of the JAX model's modules.
+        torch_layers: the same of PyTorch's.
+        alignment: which stands for which.
+        plan: how weights and gradients go from one to the other.
+        inputs: PyTorch's arguments, exact in float32.
+        input_axes: how each lies in JAX; None where the JAX model gets arguments of its own.
+        jax_inputs: the JAX model's arguments.
+        last: whether the JAX model has its channels last.
+        flatten: Linear of PyTorch → (C, *spatial), where JAX flattens (*spatial, C).
+        findings: what was found on the way.
+        weights: whose weights both have: "torch", "jax" or None.
+    """
+
+    jax64: JaxModel | None
+    jax32: JaxModel | None
+    torch64: TorchModel
+    torch32: TorchModel
+    jax_layers: Layers
+    torch_layers: Layers
+    alignment: Alignment
+    plan: Plan
+    inputs: list[np.ndarray]
+    jax_inputs: list[np.ndarray] = field(default_factory=list)
+    input_axes: list[views.Axes] | None = None
+    last: bool = False
+    flatten: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    weights: str | None = "torch"
+
+    @property
+    def jax_models(self) -> list[JaxModel]:
+        """Those that are there, float64 first."""
+        return [model for model in (self.jax64, self.jax32) if model is not None]
+
+    @property
+    def pairs(self) -> dict[str, Pair]:
+        """PyTorch's path → pair, of those that stand for one module each."""
+        found: dict[str, list[Pair]] = {}
+        for pair in self.alignment.pairs:
+            if pair.torch_path and pair.jax_path:
+                found.setdefault(pair.torch_path, []).append(pair)
+        return {path: pairs[0] for path, pairs in found.items() if len(pairs) == 1}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Key of PyTorch's state dict → path of the JAX leaf that it is made of."""
+        found = {key: entry.jax[0] for entry in self.plan.entries for key in entry.torch}
+        return found | {key: found[other] for key, other in self.plan.tied.items() if other in found}
+
+    def decides(self, path: str) -> bool:
+        """Whether the outputs of a PyTorch module count: it has parameters of its own and nothing but them inside."""
+        layer = self.torch_layers[path]
+        jax_layer = self.jax_layers.get(self.pairs[path].jax_path)
+        whole = layer.kind.startswith("torch.nn.") and layer.name not in ("Sequential", "ModuleList", "ModuleDict")
+        composed = layer.children and not (whole and layer.arrays)
+        return bool(layer.arrays) and not composed and jax_layer is not None
+
+
+def as_arrays(inputs: Any, name: str = "inputs") -> list[np.ndarray]:
+    """Return a model's arguments as arrays; floats are rounded to float32, in which both precisions have them exactly.
+
+    Raises:
+        UsageError: there are none, or one is not an array of numbers.
+    """
+    given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    if not given:
+        raise UsageError(f"{name}: at least one array is needed")
+    arrays = []
+    for i, value in enumerate(given):
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise UsageError(f"{name}[{i}]: an array of numbers is needed, got {type(value).__name__}")
+        arrays.append(array.astype(np.float32) if array.dtype.kind == "f" else array)
+    return arrays
+
+
+def prepare(
+    jax_model: Any,
+    torch_model: torch.nn.Module,
+    inputs: Any,
+    *,
+    weights: str | None,
+    mapping: Mapping[str, str] | None,
+    dtypes: Sequence[str],
+    jax_inputs: Any = None,
+    flatten: Mapping[str, tuple[int, ...]] | None = None,
+    state: Arrays | None = None,
+) -> Setup:
+    """Bring both models to the same weights and the same inputs.
+
+    Args:
+        jax_model: the JAX model.
+        torch_model: PyTorch's.
+        inputs: its arguments, an array or several.
+        weights: whose weights both get: "torch", "jax", or None if they have the same already.
+        mapping: JAX's path → PyTorch's, for modules that are not aligned by themselves.
+        dtypes: "float64" and "float32", or one of them.
+        jax_inputs: the JAX model's arguments, where they are not PyTorch's with the channels last.
+        flatten: Linear of PyTorch → (C, *spatial) that JAX flattens as (*spatial, C); None to find out.
+        state: a PyTorch state dict that both get, in place of `weights`.
+
+    Raises:
+        UsageError: an argument is wrong, or the JAX model does not take the inputs.
+    """
+    arrays = as_arrays(inputs)
+    torch64, torch32 = TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)
+    with jax.enable_x64(True):
+        jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
+    jax32 = JaxModel(jax_model, np.float32) if "float32" in dtypes else None
+    given = None if jax_inputs is None else as_arrays(jax_inputs, "jax_inputs")
+    jax_layers = describe_jax(jax_model, given or arrays)
+    torch_layers = describe_torch(torch_model)
+    alignment = align(jax_layers, torch_layers, mapping)
+    setup = Setup(
+        jax64=jax64,
+        jax32=jax32,
+        torch64=torch64,
+        torch32=torch32,
+        jax_layers=jax_layers,
+        torch_layers=torch_layers,
+        alignment=alignment,
+        plan=plan(jax_layers, torch_layers, alignment, flatten),
+        inputs=arrays,
+        flatten=dict(flatten or {}),
+        weights=weights,
+    )
+    fill(setup, weights, state)
+    _lay_out(setup, given)
+    if flatten is None:
+        _find_flatten(setup, weights, state)
+    setup.findings += [*setup.alignment.findings, *setup.plan.findings]
+    return setup
+
+
+def fill(setup: Setup, weights: str | None, state: Arrays | None = None) -> None:
+    """Give all models the same weights, exact in float32."""
+    if state is None and weights == "jax":
+        model = setup.jax_models[-1]
+        own = {path: np.asarray(array) for path, array in model.arrays.items()}
+        state = setup.torch32.state() | setup.plan.to_torch(own)
+    if state is None:
+        state = setup.torch32.state()
+    if weights not in ("torch", "jax", None):
+        raise UsageError(f'weights: "torch", "jax" or None, got {weights!r}')
+    for model in (setup.torch64, setup.torch32):
+        model.load(state)
+    if weights is not None:
+        for jax_side in setup.jax_models:
+            jax_side.load(setup.plan.to_jax(state))
+
+
+def nudged(setup: Setup, rng: np.random.Generator) -> tuple[Arrays, list[np.ndarray]]:
+    """Return PyTorch's weights and inputs with the last bit changed at random."""
+    state = {key: nudge(value, rng) for key, value in setup.torch32.state().items()}
+    return state, [nudge(array, rng) for array in setup.inputs]
+
+
+def _lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
+    """Find how the JAX model wants the inputs: as they are, or with the channels last."""
+    spatial = any(array.ndim > 2 and array.dtype.kind == "f" for array in setup.inputs)
+    convolves = any(
+        layer.kind.startswith("flax.") and ("Conv" in layer.name or "BatchNorm" in layer.name)
+        for layer in setup.jax_layers.values()
+    )
+    setup.last = convolves
+    if given is not None:
+        setup.jax_inputs = given
+        return
+    same = [tuple(range(array.ndim)) for array in setup.inputs]
+    moved = [
+        views.channels_last(array.ndim) if array.dtype.kind == "f" else tuple(range(array.ndim))
+        for array in setup.inputs
+    ]
+    orders = ([moved, same] if convolves else [same, moved]) if spatial else [same]
+    shapes = _torch_shapes(setup)
+    failures: list[str] = []
+    chosen: list[views.Axes] | None = None
+    for axes in orders:
+        xs = [views.to_jax(array, order) for array, order in zip(setup.inputs, axes, strict=True)]
+        try:
+            outputs = setup.jax_models[0].trace(xs, False, ())
+        except Exception as error:  # whatever a stranger's model raises on arguments of another layout
+            failures.append(f"{[x.shape for x in xs]}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
+            continue
+        chosen = chosen or axes
+        if len(outputs) == len(shapes) and all(map(views.candidates, [out.shape for out in outputs], shapes)):
+            chosen = axes
+            break
+    if chosen is None:
+        raise UsageError("jax_model: it takes the inputs in no layout: " + "; ".join(failures))
+    setup.input_axes = chosen
+    setup.last = setup.last or (spatial and chosen is not same)
+    setup.jax_inputs = [views.to_jax(a, order) for a, order in zip(setup.inputs, chosen, strict=True)]
+
+
+def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
+    try:
+        return [out.shape for out in setup.torch32.run(setup.inputs, False).outputs]
+    except UsageError:
+        raise
+    except Exception as error:
+        shapes = [array.shape for array in setup.inputs]
+        raise UsageError(f"torch_model: it does not take inputs of {shapes}: {type(error).__name__}: {error}") from None
+
+
+def _find_flatten(setup: Setup, weights: str | None, state: Arrays | None) -> None:
+    """Find which Linears behind a flatten get (*spatial, C) in JAX, by what arrives there; one after the other."""
+    if not setup.last:
+        return
+    try:
+        from .weights import find_flatten
+    except ImportError:
+        return
+    found = {
+        path: shape
+        for path, shape in find_flatten(setup.torch32.module, setup.torch32.tensors(setup.inputs)).items()
+        if path in setup.pairs and shape[0] > 1 and np.prod(shape[1:]) > 1
+    }
+    for path, shape in found.items():
+        jax_path = setup.pairs[path].jax_path
+        theirs = setup.torch64.run(setup.inputs, False, watch={path}).calls[path, 0].inputs[0]
+        calls = setup.jax_models[0].run(setup.jax_inputs, False, watch={jax_path}).calls
+        ours = calls[jax_path, 0].inputs[0] if (jax_path, 0) in calls else theirs
+        if ours.shape != theirs.shape:
+            continue
+        apart = [float(np.abs(array - theirs).mean()) for array in (ours, views.unflattened(ours, shape))]
+        if apart[1] < apart[0]:
+            setup.flatten[path] = shape
+            setup.plan = plan(setup.jax_layers, setup.torch_layers, setup.alignment, setup.flatten)
+            fill(setup, weights, state)
