@@ -125,13 +125,13 @@ def _kl_reduction(p: Patches) -> None:
         b: Any = None,
         reduction: str = "mean",
         *rest: Any,
-        **kw: Any,
+        **named: Any,
     ) -> Any:
         if reduction not in other:
             return UNCHANGED
         with warnings.catch_warnings():  # a suite that fails because PyTorch warns of 'mean' has found nothing
             warnings.simplefilter("ignore")
-            return right(input, target, a, b, other[reduction], *rest, **k)
+            return right(input, target, a, b, other[reduction], *rest, **named)
 
     p.function(F, "kl_div", wrong)
 
