@@ -28,6 +28,7 @@ ONE_OF_EACH = (
     "scaler",
     "printed",
     "rosetta",
+    "foreign",
 )
 
 

@@ -65,18 +65,21 @@ def _both_ways(made: Plan, state: dict[str, np.ndarray], arrays: dict[str, np.nd
 
 
 def _same_results(case: Case, made: Plan, model: Any, module: torch.nn.Module, x: np.ndarray) -> None:
-    tensor = torch.from_numpy(x)
-    theirs = case.run_torch(module, tensor)
+    theirs = case.run_torch(module, torch.from_numpy(x))
+    run = lambda arrays: case.run(fill(model, arrays), jnp.asarray(x))  # noqa: E731
+    if not case.gradient:
+        close(jax.jit(run)(leaves(model)), theirs.detach().numpy())
+        return
     cotangent = np.random.default_rng(2).standard_normal(tuple(theirs.shape))
 
     def loss(arrays: dict[str, Any]) -> tuple[Any, Any]:
-        output = case.run(fill(model, arrays), jnp.asarray(x))
+        output = run(arrays)
         return (output * cotangent).sum(), output
 
-    ours = jax.jit(jax.grad(loss, has_aux=True))(leaves(model))
-    close(ours[1], theirs.detach().numpy())
+    gradients, output = jax.jit(jax.grad(loss, has_aux=True))(leaves(model))
+    close(output, theirs.detach().numpy())
     (theirs * torch.from_numpy(cotangent)).sum().backward()
-    gradients = made.gradients_to_torch(ours[0])
+    moved = made.gradients_to_torch(gradients)
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None
-        close(gradients[name], parameter.grad.numpy())
+        close(moved[name], parameter.grad.numpy())
