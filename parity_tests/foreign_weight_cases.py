@@ -82,7 +82,8 @@ def linen(module: nn.Module, *shape: int, dtype: Any = jnp.float32, **evaluating
     return Linen(module, module.init(key(), jnp.zeros(shape, dtype), **evaluating), evaluating=evaluating)
 
 
-F64 = jnp.float64
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Options of the compiler: in float64 rounding is far below what is judged."""
 T = torch.nn
 CASES: list[Case] = [
     Case("nnx.Linear", lambda: nnx.Linear(3, 5, rngs=rngs()), lambda: T.Linear(3, 5), (2, 3), plain),

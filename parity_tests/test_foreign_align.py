@@ -14,7 +14,7 @@ import pytest
 import torch
 from flax import nnx
 from foreign_models import GPT_MAP, TIME, WORDS, Gpt, TorchGpt
-from foreign_weight_cases import random_torch
+from foreign_weight_cases import QUICK, random_torch
 
 from jaxport.errors import UsageError
 from jaxport.parity.align import Alignment, align
@@ -88,7 +88,8 @@ def test_a_gpt_of_other_names(mapping: Any) -> None:
     assert {finding.level for finding in (*made.findings, *alignment.findings)} == {"info"}
     state = {key: value.numpy() for key, value in module.state_dict().items()}
     x = np.random.default_rng(0).integers(WORDS, size=(3, TIME))
-    output = np.asarray(fill(model, made.to_jax(state))(jnp.asarray(x)))  # type: ignore[operator]
+    run = jax.jit(lambda arrays: fill(model, arrays)(jnp.asarray(x)), compiler_options=QUICK)
+    output = np.asarray(run(made.to_jax(state)))
     expected = module(torch.from_numpy(x)).detach().numpy()
     assert np.abs(output - expected).max() <= 1e-12 * np.abs(expected).max()
     assert all((value == state[key]).all() for key, value in made.to_torch(made.to_jax(state)).items())
