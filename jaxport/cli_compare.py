@@ -9,11 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .errors import JaxportError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 INPUT_HELP = "8,3,32,32 (normal numbers), 8,16@int1000 (0 to 999), 8,16@bool, or a .npy file; once for each argument"
 
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.input:
         raise UsageError(f"--input: one for each argument of the models is needed: {INPUT_HELP}")
     try:
-        report, setup = _compare(options)
+        report = _compare(options)
     except JaxportError:
         raise
     except Exception as error:  # whatever a stranger's model raises
@@ -59,8 +60,6 @@ def run(options: argparse.Namespace) -> int:
             raise
         raise UsageError(f"could not compare: {type(error).__name__}: {_first_line(error)} (--traceback)") from None
     show(report, options)
-    if options.repro and setup is not None:
-        _write_repro(options.repro, setup)
     return 0 if report.ok else 1
 
 
@@ -83,7 +82,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0][:300]
 
 
-def _compare(options: argparse.Namespace) -> tuple[Any, Any]:
+def _compare(options: argparse.Namespace) -> Any:
+    import numpy as np
+
     from . import parity
     from .parity.mapping import load_map
 
@@ -104,14 +105,10 @@ def _compare(options: argparse.Namespace) -> tuple[Any, Any]:
         "seed": options.seed,
         "randomise": options.weights != "none" and not options.keep_state,
         "allow": options.allow,
+        "repro": options.repro,
         "title": f"{options.jax} against {options.torch}",
     }
-    report = parity.compare(jax_model, torch_model, tuple(inputs), **arguments)
-    return report, None
-
-
-def _write_repro(folder: str, setup: Any) -> None:
-    raise NotImplementedError
+    return parity.compare(jax_model, torch_model, tuple(inputs), **arguments)
 
 
 def json_arguments(name: str, text: str) -> dict[str, Any]:
@@ -131,6 +128,8 @@ def make_input(text: str, rng: np.random.Generator) -> np.ndarray:
     Raises:
         UsageError: it is neither a shape nor a file.
     """
+    import numpy as np
+
     if text.endswith(".npy"):
         try:
             return np.load(text, allow_pickle=False)
@@ -190,6 +189,7 @@ def make_torch(name: str, arguments: Mapping[str, Any], seed: int) -> Any:
 
 def load_weights(model: Any, path: str) -> None:
     """Fill a PyTorch model from a file, without unpickling anything but tensors; strict in keys and shapes."""
+    import numpy as np
     import torch
 
     from .interop import load_file
@@ -211,7 +211,8 @@ def make_jax(name: str, arguments: Mapping[str, Any], seed: int, inputs: Sequenc
 
     value = find(name)
     if inspect.isclass(value) or (inspect.isfunction(value) or inspect.ismethod(value)):
-        names = inspect.signature(value).parameters
+        # A class's own signature is its metaclass's, in nnx.
+        names = inspect.signature(value.__init__ if inspect.isclass(value) else value).parameters
         extra: dict[str, Any] = {}
         if "rngs" in names and "rngs" not in arguments:
             extra["rngs"] = nnx.Rngs(seed)
@@ -234,7 +235,7 @@ def _initialised(module: Any, inputs: Sequence[np.ndarray], seed: int, wrapper: 
     kwargs = mode_arguments(type(module).__call__, False)
     last = [moved_last(x) if x.dtype.kind == "f" else x for x in inputs]
     errors = []
-    for given in ([last, inputs] if any(x.ndim > 3 for x in inputs) else [inputs, last]):
+    for given in [last, inputs] if any(x.ndim > 3 for x in inputs) else [inputs, last]:
         try:
             return wrapper(module, module.init(key, *given, **kwargs))
         except Exception as error:  # whatever a stranger's model raises on arguments of another layout

@@ -167,10 +167,12 @@ def hostile() -> Report:
 def everything() -> Report:
     """Return one that uses every field, with infinities, NaN and absent parts."""
     bad = Error(math.inf, math.nan, (0, 1), -math.inf, math.nan)
+    pairs = ((0.0, -math.inf), (math.nan, 1.0))
     odd = Tensor("output", "nan", "inf", (2, 3), (3, 2), "float32", "float64", Verdict.DIFFERENT, (), bad, bad,
-                 math.inf, 0.0, bad, bad, math.inf, False, ((0.0, -math.inf), (math.nan, 1.0)), "nan", "train")  # fmt: skip
+                 math.inf, 0.0, bad, bad, math.inf, False, pairs, "nan", "train")  # fmt: skip
     bare = Tensor("loss", "", "", (), (), "", "", Verdict.EQUAL)
     lost = Step(3, "free", "loss", math.nan, "inf", 1e-10, math.nan, -math.inf)
     base = planted()
+    environment = {"torch": "2.13.0", "numbers": [1, 2.5, None], "deep": {"a": True}}
     return Report(base.title, (*base.tensors, odd, bare), base.findings, base.modules, (*training().steps, lost),
-                  {"torch": "2.13.0", "numbers": [1, 2.5, None], "deep": {"a": True}}, {"all": 1.5}, {"rtol": 1e-10})  # fmt: skip
+                  environment, {"all": 1.5}, {"rtol": 1e-10})  # fmt: skip

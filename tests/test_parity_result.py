@@ -91,7 +91,7 @@ def test_what_is_not_a_report_is_refused(text: str) -> None:
 def test_a_field_of_another_version_is_refused() -> None:
     data = json.loads(parity_reports.passing().to_json())
     data["tensors"][0]["colour"] = "red"
-    with pytest.raises(ValueError, match="not a report of schema 1: .*colour"):
+    with pytest.raises(ValueError, match=r"not a report of schema 1: .*colour"):
         from_json(json.dumps(data))
 
 

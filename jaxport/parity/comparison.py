@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from . import guards, preflight, tolerances
 from .describe_torch import describe_torch
 from .explain import explain
 from .passes import ModePass
+from .reproduce import reproduce
 from .result import Finding, Module, Report, Tensor, Verdict
 from .seen import Store
 from .setup import Setup, prepare
@@ -42,6 +44,7 @@ def compare(
     allow: Collection[str] = (),
     local: bool | None = None,
     title: str = "",
+    repro: str | os.PathLike[str] | None = None,
     memory: int = 2 << 30,
 ) -> Report:
     """Compare a JAX model with a PyTorch model, and say where they first part; neither is changed.
@@ -72,6 +75,7 @@ def compare(
             ``"guard/zero-bias@head.bias"``; without it a comparison on such a state does not pass.
         local: whether each JAX layer is also run alone on PyTorch's recorded input; default: if something differs.
         title: what the report is called.
+        repro: a folder: the first layer that makes a difference by itself is written there as a script and its arrays.
         memory: bytes of recorded arrays that are kept in memory; the rest goes to a temporary folder.
 
     Returns:
@@ -100,9 +104,13 @@ def compare(
         clock["setup"] = time.perf_counter()
         tensors: list[Tensor] = []
         for mode in chosen:
-            found, said = _one_mode(setup, mode, gradients, seed, local, store)
+            run, found = _one_mode(setup, mode, gradients, seed, local, store)
             tensors += found
-            findings += said
+            findings += run.findings()
+            if run.alone:
+                findings += explain(run, found)
+            if repro is not None and not any(finding.rule == "repro/written" for finding in findings):
+                findings += reproduce(run, found, jax_model, repro)
             clock[mode] = time.perf_counter()
     report = Report(
         title=title or f"{_name(jax_model)} against {_name(torch_model)}",
@@ -140,8 +148,8 @@ def _check(modes: Sequence[str] | None, dtypes: Sequence[str]) -> None:
 
 def _one_mode(
     setup: Setup, mode: str, gradients: bool, seed: int, local: bool | None, store: Store
-) -> tuple[list[Tensor], list[Finding]]:
-    """Return the tensors and findings of one mode."""
+) -> tuple[ModePass, list[Tensor]]:
+    """Return the pass of one mode, and its tensors."""
     run = ModePass(setup, mode == "train", gradients, np.random.default_rng(seed), store)
     tensors = list(run.tensors())
     if any(t.verdict is Verdict.SUSPICIOUS for t in tensors) and setup.jax32 is not None:
@@ -150,10 +158,7 @@ def _one_mode(
     if local or (local is None and not all(t.ok for t in tensors)):
         run.run_alone()
         tensors = amplified(list(run.tensors()))
-    findings = list(run.findings())
-    if run.alone:
-        findings += explain(run, tensors)
-    return tensors, findings
+    return run, tensors
 
 
 def amplified(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -214,8 +219,3 @@ def _store(memory: int) -> Any:
         yield store
     finally:
         store.close()
-
-
-def decided(tensors: Collection[Tensor]) -> list[Tensor]:
-    """Return those that count."""
-    return [tensor for tensor in tensors if tensor.decides]

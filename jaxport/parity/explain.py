@@ -61,7 +61,7 @@ def case_of(run: ModePass, tensor: Tensor) -> Case | None:
     return _of_gradient(run, tensor)
 
 
-def _key(run: ModePass, path: str) -> tuple[Key, int]:
+def key_of_name(path: str) -> tuple[Key, int]:
     """Return the call and the number of the array that a tensor's name means: ``attn call 2[1]``."""
     name, _, rest = path.partition("[")
     name, _, number = name.partition(" call ")
@@ -75,7 +75,7 @@ def _layers(run: ModePass, path: str) -> tuple[Layer | None, Layer | None]:
 
 
 def _of_call(run: ModePass, tensor: Tensor) -> Case | None:
-    key, i = _key(run, tensor.torch_path)
+    key, i = key_of_name(tensor.torch_path)
     part = "inputs" if tensor.kind == "input" else "outputs"
     jax_key = run.key_of_jax(key)
     if jax_key is None:
@@ -172,7 +172,7 @@ def _of_gradient(run: ModePass, tensor: Tensor) -> Case | None:
         ours, theirs = run.ours[name].input_gradients[i], run.theirs64.input_gradients[i]
         value: Any = run.setup.inputs[i]
         return _gradient_case(run, tensor, ours, theirs, "", "", value)
-    key, i = _key(run, tensor.torch_path)
+    key, i = key_of_name(tensor.torch_path)
     jax_key = run.key_of_jax(key)
     if jax_key is None:
         return None

@@ -13,7 +13,7 @@ import torch
 
 from jaxport.errors import UsageError
 
-from . import tolerances, views
+from . import preflight, tolerances, views
 from .judge import Sides, judge, measure
 from .record import Arrays, Snapshot, rounding_draws
 from .record import Example as _Example
@@ -76,28 +76,26 @@ def train(
     given = [[np.asarray(a.detach() if hasattr(a, "detach") else a) for a in batch] for batch in batches]
     if not given:
         raise UsageError("batches: at least one batch is needed")
-    setup = prepare(
-        jax_model,
-        torch_model,
-        given[0][:model_inputs],
-        weights=weights,
-        mapping=mapping,
-        dtypes=dtypes,
-    )
-    run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
     steps: list[Step] = []
     tensors: list[Tensor] = []
-    for number, batch in enumerate(given, 1):
-        found, after = run.advance(number, [_in_float32(a) for a in batch])
-        steps += found
-        if not any(not t.ok for t in tensors):
-            tensors = after
+    with preflight.pinned():
+        setup = prepare(
+            jax_model, torch_model, given[0][:model_inputs], weights=weights, mapping=mapping, dtypes=dtypes
+        )
+        run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
+        for number, batch in enumerate(given, 1):
+            found, after = run.advance(number, [_in_float32(a) for a in batch])
+            steps += found
+            if all(t.ok for t in tensors):
+                tensors = after
+        environment = preflight.environment()
     return Report(
         title=title or f"training {type(torch_model).__name__}, {len(given)} steps",
         tensors=tuple(tensors),
         findings=tuple(dict.fromkeys([*setup.findings, *run.findings])),
         modules=tuple(Module(path, layer.kind, order=n) for n, (path, layer) in enumerate(setup.torch_layers.items())),
         steps=tuple(steps),
+        environment=environment,
         seconds={"train": round(time.perf_counter() - start, 3)},
         settings={"weights": weights, "steps": len(given), "dtypes": list(dtypes), "seed": seed},
     )

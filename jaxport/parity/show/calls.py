@@ -67,7 +67,7 @@ class Source:
             return call
         if value is ...:
             return "..."
-        if value is None or isinstance(value, bool | str | bytes | int) and not isinstance(value, enum.Enum):
+        if value is None or (isinstance(value, bool | str | bytes | int) and not isinstance(value, enum.Enum)):
             return repr(value)
         if isinstance(value, float):
             return repr(value) if math.isfinite(value) else f'float("{value}")'
@@ -95,16 +95,6 @@ class Source:
             return str(value)
         if hasattr(value, "__module__") and hasattr(value, "__qualname__"):
             return self.named(value)
-        if callable(value) and hasattr(value, "__name__"):
-            return self._wrapped(value)
-        raise NoCallError(f"no source for {value!r}")
-
-    def _wrapped(self, value: Any) -> str:
-        """Return the name of a jitted function, which has lost its class's attributes but is what its module exports."""
-        module = getattr(value, "__module__", None)
-        if module and getattr(sys.modules.get(module), value.__name__, None) is value:
-            self.modules.add(module)
-            return f"{module}.{value.__name__}"
         raise NoCallError(f"no source for {value!r}")
 
     def call(self, cls: type, held: Mapping[str, Any], extra: str = "", skip: Callable[[str], bool] = bool) -> str:

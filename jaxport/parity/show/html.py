@@ -23,17 +23,20 @@ from .nodes import Node, nodes
 SCRIPTS = ("core", "state", "bars", "tree", "chart", "detail", "table", "training", "findings", "main")
 """The parts of the page's script, in the order in which they are joined."""
 
+_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
+"""The browser itself refuses every request, and every script but the page's own."""
+
 
 def html(report: Report) -> str:
     """Return the report as an HTML page in one piece: it opens from a file, offline, in any current browser.
 
     Its address takes a view of the table of tensors, ``page.html#q=conv&verdict=different,suspicious&kind=gradient``,
-    also ``mode``, ``sort``, ``dir``, ``tensor`` (the position of one that is opened) and ``theme`` (``light`` or ``dark``).
+    also ``mode``, ``sort``, ``dir``, ``tensor`` (the position of one that is opened), ``theme`` (``light``, ``dark``).
     """
     style, script = _asset("page.css"), "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
     script = f'(() => {{\n"use strict";\n{script}\n}})();'
     parts = {
-        "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'",
+        "policy": f"{_POLICY}; style-src {_hash(style)}; script-src {_hash(script)}",
         "title": escape(report.title or "Comparison"),
         "mark": "●" if report.ok else "✕",
         "verdict": "Same" if report.ok else "Different",

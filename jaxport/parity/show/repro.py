@@ -15,7 +15,8 @@ import numpy as np
 from jaxport.errors import UsageError
 
 from .html import write_whole
-from .rebuild import jax_recipe, torch_recipe
+from .rebuild_jax import jax_recipe
+from .rebuild_torch import torch_recipe
 
 DTYPES = ("float32", "float64")
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from jaxport.parity.result import Finding, Report, Tensor, Verdict
 
 from . import words
-from .nodes import Node, nodes, worst_first
+from .nodes import RANK, Node, nodes, worst_first
 
 STYLES = {
     Verdict.EQUAL: "cyan",
@@ -164,12 +164,12 @@ def _closed(run: list[int]) -> Iterator[int | list[int]]:
 def _add_fold(table: Table, report: Report, listed: Sequence[Node], run: list[int]) -> None:
     tensors = [report.tensors[i] for n in run for i in listed[n].below]
     names = [listed[n].name for n in run]
-    named = ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} … {names[-1]}"
+    named = ", ".join(names) if len(names) < 4 else f"{names[0]} … {names[-1]}"
     layers = words.plural(sum(_size(listed, n) for n in run), "layer")
-    text = Text(f"{'  ' * listed[run[0]].depth}{layers} that agree: {named}", "dim")
+    text = Text(f"{'  ' * listed[run[0]].depth}{layers} agree: {named}", "dim")
     worst = max(tensors, key=lambda t: t.float64.max_rel if t.float64 else 0.0, default=None)
-    table.add_row(text, *_numbers(worst), _word(max((listed[n].verdict for n in run if listed[n].verdict), default=None,
-                                                    key=list(Verdict).index)))  # fmt: skip
+    verdict = max((v for n in run if (v := listed[n].verdict)), default=None, key=RANK.__getitem__)
+    table.add_row(text, *_numbers(worst), _word(verdict))
 
 
 def _size(listed: Sequence[Node], at: int) -> int:

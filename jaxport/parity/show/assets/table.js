@@ -56,7 +56,7 @@ function drawTable() {
   table.page.textContent = `Page ${state.page} of ${pages}`;
   table.before.disabled = state.page === 1;
   table.after.disabled = state.page === pages;
-  if (document.activeElement !== table.q) table.q.value = state.q;
+  if (table.q.value !== state.q) table.q.value = state.q;
   table.kind.value = state.kind;
   table.mode.value = state.mode;
   for (const button of document.querySelectorAll("[data-verdict]"))
