@@ -17,7 +17,10 @@ from jaxport.errors import UsageError
 from . import guards, preflight, tolerances
 from .describe_torch import describe_torch
 from .explain import explain
+from .lint import lint, trace_calls
+from .observe_jax import NOTHING
 from .passes import ModePass
+from .recorder import values_of
 from .reproduce import reproduce
 from .result import Finding, Module, Report, Tensor, Verdict
 from .seen import Store
@@ -101,6 +104,7 @@ def compare(
         chosen = tuple(modes or _modes(setup))
         environment = preflight.environment()
         findings = [*preflight.check(x64="float64" in dtypes), *setup.findings, *_guards(setup, chosen, allow)]
+        findings += read_settings(setup)
         clock["setup"] = time.perf_counter()
         tensors: list[Tensor] = []
         for mode in chosen:
@@ -132,6 +136,18 @@ def compare(
         },
     )
     return report.with_findings(guards.nothing_compared(report))
+
+
+def read_settings(setup: Setup) -> list[Finding]:
+    """Return what the linter says of both models, before anything is compared."""
+    model = setup.jax_models[-1]
+
+    def jax_function(*xs: Any) -> Any:
+        return values_of(model.subject.run(model.arrays, xs, False, (), NOTHING).output)
+
+    setup.torch32.module.eval()
+    calls = trace_calls(setup.torch32.module, setup.torch32.tensors(setup.inputs), jax_function, setup.jax_inputs)
+    return lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs, calls)
 
 
 def _guards(setup: Setup, modes: Sequence[str], allow: Collection[str]) -> list[Finding]:

@@ -21,6 +21,7 @@ from .observe_jax import JaxModel
 from .observe_torch import TorchModel
 from .record import nudge
 from .result import Finding
+from .subjects import subject
 from .weights import Plan, cast, plan
 from .weights.find_flatten import find_flatten
 
@@ -142,6 +143,7 @@ def prepare(
     """
     arrays = as_arrays(inputs)
     torch64, torch32 = TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)
+    subject(jax_model)
     with jax.enable_x64(True):
         jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
     jax32 = JaxModel(jax_model, np.float32) if "float32" in dtypes else None
