@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -299,6 +300,9 @@ def test_the_ratchet_holds_what_was_stored(project: pytest.Pytester, monkeypatch
             )
     run(project, option, "-k", "test_a", "--parity-ratchet-update").assert_outcomes(passed=1, deselected=1)
     assert json.loads(file.read_text())["tests"]["test_it.py::test_a"]["output x"]["required"] == 1e-16
+    monkeypatch.setenv("SIZE", "1e-11")  # an update stores what is worse, too
+    run(project, option, "-k", "test_a", "--parity-ratchet-update").assert_outcomes(passed=1, deselected=1)
+    assert json.loads(file.read_text())["tests"]["test_it.py::test_a"]["output x"]["required"] == 1e-11
 
 
 def test_workers_send_their_results(project: pytest.Pytester) -> None:
@@ -338,6 +342,7 @@ WRONG = {
     "deviation = 3": "deviation is no list of tables",
     "[[deviation]]\nid = 'a'": "deviation 'a': reason is missing; deviation 'a': expires is missing",
     ACCEPTED.replace("expires = 2030-06-30", "expires = '2030-06-30'"): "expires = '2030-06-30' is no date",
+    ACCEPTED.replace("2030-06-30", "2030-06-30T00:00:00"): "expires = datetime.datetime(2030, 6, 30, 0, 0) is no date",
     ACCEPTED.replace("1e-2", "0"): "max_rel = 0; a positive number is needed",
     ACCEPTED.replace("1e-2", "nan"): "max_rel = nan; a positive number",
     ACCEPTED.replace("1e-2", "true"): "max_rel = True; a positive number",
@@ -429,8 +434,23 @@ def test_a_tensor_that_is_no_longer_compared_is_said() -> None:
     stored = ratchet.measure(Report("", (made(Verdict.EQUAL, 1e-14, None, None),)))
     assert ratchet.worsened(stored, stored) == []
     assert "output a is in the ratchet and was not compared" in ratchet.worsened(stored, {})[0]
-    narrow = ratchet.measure(Report("", (made(Verdict.ROUNDING, None, 1e-6, 1e-5),)))
-    assert narrow["output a"]["dtype"] == "float32"
+
+
+def test_the_ratchet_allows_a_few_roundings() -> None:
+    wide, narrow = made(Verdict.EQUAL, 0.0, None, None), made(Verdict.ROUNDING, None, 0.0, 1e-5)
+    for tensor, fine, worse in ((wide, 0.9e-15, 1.1e-15), (narrow, 0.9e-7, 1.1e-7)):
+        stored = ratchet.measure(Report("", (tensor,)))
+        now = [{"output a": {**stored["output a"], "required": required}} for required in (fine, worse)]
+        assert ratchet.worsened(stored, now[0]) == []
+        assert len(ratchet.worsened(stored, now[1])) == 1
+    assert stored["output a"]["dtype"] == "float32"
+
+
+def test_the_ratchet_holds_the_worst_of_one_name_that_counts() -> None:
+    sizes = (1e-15, 3e-14, 1e-15)
+    tensors = [made(Verdict.EQUAL, size, None, None) for size in sizes]
+    shown = replace(tensors[0], required=1e-3, decides=False)
+    assert ratchet.measure(Report("", (*tensors, shown)))["output a"]["required"] == 3e-14
 
 
 def test_steps_and_findings_are_problems() -> None:
