@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
+from . import __version__, cli_compare
 from .errors import JaxportError, UsageError
 
 if TYPE_CHECKING:
@@ -108,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         "--data", metavar="DIR", help="compare on batches of the data sets in DIR, not on made-up ones"
     )
     command.add_argument("--json", action="store_true", help="print every check as JSON")
+
+    command = add("compare", _compare, "compare any JAX model with any PyTorch model; exit 0 if they are the same")
+    cli_compare.add_arguments(command)
 
     command = add("bench", _bench, "time training steps beside PyTorch, each framework in its own process")
     command.add_argument("names", nargs="*", metavar="NAME", help="ports (default: all)")
@@ -318,6 +321,11 @@ def _parity(options: argparse.Namespace) -> int:
         if not equal:
             _print_table(parity.failures_table(checks))
     return 0 if equal else 1
+
+
+def _compare(options: argparse.Namespace) -> int:
+    _needs_torch("parity")
+    return cli_compare.run(options)
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ ONE_OF_EACH = (
     "ports",
     "mistake",
     "trap",
+    "causes",
     "init",
     "random",
     "optim",

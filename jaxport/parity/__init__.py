@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .check import Check as Check
+    from .comparison import compare as compare
+    from .foreign import Function as Function
+    from .foreign import Linen as Linen
+    from .lockstep import train as train
     from .port_checks import check_port as check_port
     from .report import failures_table as failures_table
     from .report import summary_table as summary_table
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Check": "check",
+    "compare": "comparison",
+    "train": "lockstep",
+    "Function": "foreign",
+    "Linen": "foreign",
     "check_port": "port_checks",
     "failures_table": "report",
     "summary_table": "report",

@@ -11,7 +11,9 @@ from .containers import container_pairs
 from .layer import Layers, Pair
 from .mapping import Mapped, apply_map
 from .names import is_automatic, loose, normal
+from .packed import packed_pairs
 from .result import Finding
+from .weights.guess import guess
 from .weights.jax_units import jax_units
 from .weights.torch_units import torch_units
 from .weights.unit import JaxUnit, TorchUnit
@@ -80,10 +82,44 @@ class _Aligner:
     def run(self) -> None:
         """Align whole layers, then the parts of those that found no partner."""
         self._match()
+        self._guess()
+        self._packed()
         for whole in ("attention", ""):
             self.jax_left = [part for unit in self.jax_left for part in _parts(unit, whole)]
             self.torch_left = [part for unit in self.torch_left for part in _parts(unit, whole)]
             self._match()
+        self._by(_class_and_shape, "class and shape", alone=True)
+
+    def _guess(self) -> None:
+        """Pair layers of no known class (of a bare pytree, say) with a Linear or convolution at the same path."""
+        free = {unit.module for unit in self.jax_left if unit.family == "array"}
+        theirs = [unit for unit in self.torch_left if unit.family == "linear" or unit.family.startswith("conv")]
+        by_path = {loose(unit.path, self.torch): unit for unit in theirs}
+        for layer in [layer for path, layer in self.jax.items() if path in free]:
+            unit = by_path.get(loose(self.renamed(layer.path), self.jax))
+            mine = [one for one in self.jax_left if one.module == layer.path]
+            if unit is None or len(mine) != len(layer.arrays) or unit not in self.torch_left:
+                continue
+            made, finding = guess(layer, unit)
+            self.findings += [] if finding is None else [finding]
+            if made is not None:
+                self.pairs.append(UnitPair(made, unit, self._rule(made, "path")))
+                self.jax_left = [one for one in self.jax_left if one not in mine]
+                self.torch_left.remove(unit)
+
+    def _packed(self) -> None:
+        """Pair query, key and value with the rows of one matrix."""
+        for owner, trio, matrix, thirds in list(packed_pairs(self.jax_left, self.torch_left, self.jax)):
+            self.pairs += [UnitPair(a, b, "class and shape") for a, b in zip(trio, thirds, strict=True)]
+            others = [part for part in owner.parts if part not in trio]
+            index = self.jax_left.index(owner)
+            self.jax_left[index : index + 1] = others
+            self.jax_left = [unit for unit in self.jax_left if unit not in trio]
+            self.torch_left.remove(matrix)
+            names = ", ".join(unit.path for unit in trio)
+            text = f"the rows of {matrix.path} are taken for {names}, in this order"
+            fix = f"if it is another, a map: `{trio[0].path}: {matrix.path}[0/3]` and so on"
+            self.findings.append(Finding("align/packed", "info", text, trio[0].path, matrix.path, 12, fix))
 
     def _match(self) -> None:
         self._by(lambda unit: (unit.family, self._path(unit)), "path", skip_automatic=True)
@@ -91,7 +127,20 @@ class _Aligner:
             lambda unit: (*_class_and_shape(unit), self._loose(unit)), "path", skip_automatic=True, all_or_none=True
         )
         directed = any(unit.reverse for unit in self.jax_left)
-        self._by(lambda unit: (*_class_and_shape(unit), unit.reverse and directed), "class and shape")
+        kind = lambda unit: (*self._kind(unit), unit.reverse and directed)  # noqa: E731
+        self._by(lambda unit: (*kind(unit), self._numbers(unit)), "class and shape", all_or_none=True)
+        self._by(kind, "class and shape")
+
+    def _kind(self, unit: Any) -> tuple[Any, ...]:
+        """Return class and shapes; of a single array its name too: statistics and weights may have equal shapes."""
+        return *_class_and_shape(unit), self._loose(unit).split(".")[-1] if unit.family == "array" else ""
+
+    def _numbers(self, unit: Any) -> tuple[str, ...]:
+        """Return the numbers of the containers that a unit is in: the third block's norms are none of the fourth's."""
+        return tuple(token for token in self._path(unit).split(".")[:-1] if token.isdigit())
+
+    def _rule(self, unit: JaxUnit, rule: str) -> str:
+        return "map" if rule == "path" and self.renamed(unit.place) != unit.place else rule
 
     def _path(self, unit: Any) -> str:
         ours = isinstance(unit, JaxUnit)
@@ -102,18 +151,23 @@ class _Aligner:
         return loose(self.renamed(unit.place) if ours else unit.place, self.jax if ours else self.torch)
 
     def _by(
-        self, key: Callable[[Any], Any], rule: str, skip_automatic: bool = False, all_or_none: bool = False
+        self,
+        key: Callable[[Any], Any],
+        rule: str,
+        skip_automatic: bool = False,
+        all_or_none: bool = False,
+        alone: bool = False,
     ) -> None:
-        """Pair the units of equal key: one with one; by order where the rule is not the path and counts are equal."""
+        """Pair the units of equal key: one with one; by order if counts are equal (not by path, nor `alone`)."""
         ours, theirs = _groups(self.jax_left, key, skip_automatic), _groups(self.torch_left, key, False)
         if all_or_none:
-            ours, theirs = _complete(ours, theirs, self.jax_left, self.torch_left)
+            ours, theirs = _complete(ours, theirs)
         for name, mine in ours.items():
             other = theirs.get(name, [])
-            if len(mine) != len(other) or (rule == "path" and len(mine) > 1):
+            if len(mine) != len(other) or (len(mine) > 1 and (rule == "path" or alone)):
                 continue
             used = rule if len(mine) == 1 else "order"
-            self.pairs += [UnitPair(a, b, used) for a, b in zip(mine, other, strict=True)]
+            self.pairs += [UnitPair(a, b, self._rule(a, used)) for a, b in zip(mine, other, strict=True)]
             self.jax_left = [unit for unit in self.jax_left if unit not in mine]
             self.torch_left = [unit for unit in self.torch_left if unit not in other]
 
@@ -138,13 +192,13 @@ def _groups(units: Sequence[Any], key: Callable[[Any], Any], skip_automatic: boo
     return found
 
 
-def _complete(ours: dict[Any, list[Any]], theirs: dict[Any, list[Any]], *_: Any) -> tuple[Any, Any]:
+def _complete(ours: dict[Any, list[Any]], theirs: dict[Any, list[Any]]) -> tuple[Any, Any]:
     """Keep the groups of class and shape in which the same names stand on both sides: ``fc1`` may be ``linear0``."""
 
-    def names(groups: dict[Any, list[Any]]) -> dict[Any, set[str]]:
-        found: dict[Any, set[str]] = defaultdict(set)
-        for *kind, name in groups:
-            found[tuple(kind)].add(name)
+    def names(groups: dict[Any, list[Any]]) -> dict[Any, set[tuple[Any, int]]]:
+        found: dict[Any, set[tuple[Any, int]]] = defaultdict(set)
+        for (*kind, name), units in groups.items():
+            found[tuple(kind)].add((name, len(units)))
         return found
 
     mine, other = names(ours), names(theirs)

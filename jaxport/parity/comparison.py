@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ import torch
 
 from jaxport.errors import UsageError
 
-from . import tolerances
+from . import guards, preflight, tolerances
+from .describe_torch import describe_torch
+from .explain import explain
 from .passes import ModePass
+from .reproduce import reproduce
 from .result import Finding, Module, Report, Tensor, Verdict
 from .seen import Store
 from .setup import Setup, prepare
@@ -36,8 +40,11 @@ def compare(
     jax_inputs: Any = None,
     flatten: Mapping[str, tuple[int, ...]] | None = None,
     seed: int = 0,
+    randomise: bool = False,
+    allow: Collection[str] = (),
     local: bool | None = None,
     title: str = "",
+    repro: str | os.PathLike[str] | None = None,
     memory: int = 2 << 30,
 ) -> Report:
     """Compare a JAX model with a PyTorch model, and say where they first part; neither is changed.
@@ -61,9 +68,14 @@ def compare(
         dtypes: "float64", "float32" or both. float64 decides whether the two mean the same.
         jax_inputs: arguments of the JAX model, if they are not PyTorch's with the channels first or last.
         flatten: path of a Linear → (C, *spatial) that JAX flattens as (*spatial, C); default: found out.
-        seed: of cotangents and dropout masks.
+        seed: of cotangents, dropout masks and what `randomise` draws.
+        randomise: replace what would hide mistakes (zero biases, unit scales, fresh running statistics) by random
+            numbers, on both sides alike.
+        allow: guards that need not hold, by rule: ``"guard/batch-one"``, or of one array
+            ``"guard/zero-bias@head.bias"``; without it a comparison on such a state does not pass.
         local: whether each JAX layer is also run alone on PyTorch's recorded input; default: if something differs.
         title: what the report is called.
+        repro: a folder: the first layer that makes a difference by itself is written there as a script and its arrays.
         memory: bytes of recorded arrays that are kept in memory; the rest goes to a temporary folder.
 
     Returns:
@@ -74,31 +86,38 @@ def compare(
     """
     _check(modes, dtypes)
     clock = {"start": time.perf_counter()}
-    setup = prepare(
-        jax_model,
-        torch_model,
-        inputs,
-        weights=weights,
-        mapping=mapping,
-        dtypes=dtypes,
-        jax_inputs=jax_inputs,
-        flatten=flatten,
-    )
-    clock["setup"] = time.perf_counter()
-    tensors: list[Tensor] = []
-    findings = list(setup.findings)
-    chosen = modes or _modes(setup)
-    with _store(memory) as store:
+    with preflight.pinned(), _store(memory) as store:
+        setup = prepare(
+            jax_model,
+            torch_model,
+            inputs,
+            weights=weights,
+            mapping=mapping,
+            dtypes=dtypes,
+            jax_inputs=jax_inputs,
+            flatten=flatten,
+            randomise=seed if randomise else None,
+        )
+        chosen = tuple(modes or _modes(setup))
+        environment = preflight.environment()
+        findings = [*preflight.check(x64="float64" in dtypes), *setup.findings, *_guards(setup, chosen, allow)]
+        clock["setup"] = time.perf_counter()
+        tensors: list[Tensor] = []
         for mode in chosen:
-            found, said = _one_mode(setup, mode, gradients, seed, local, store)
+            run, found = _one_mode(setup, mode, gradients, seed, local, store)
             tensors += found
-            findings += said
+            findings += run.findings()
+            if run.alone:
+                findings += explain(run, found)
+            if repro is not None and not any(finding.rule == "repro/written" for finding in findings):
+                findings += reproduce(run, found, jax_model, repro)
             clock[mode] = time.perf_counter()
-    return Report(
+    report = Report(
         title=title or f"{_name(jax_model)} against {_name(torch_model)}",
         tensors=_in_order(tensors),
         findings=tuple(dict.fromkeys(findings)),
         modules=tuple(_modules(setup)),
+        environment=environment,
         seconds=_spent(clock),
         settings={
             "weights": weights,
@@ -108,8 +127,17 @@ def compare(
             "inputs": [list(array.shape) for array in setup.inputs],
             "jax_inputs": [list(array.shape) for array in setup.jax_inputs],
             "flatten": {path: list(shape) for path, shape in setup.flatten.items()},
+            "randomise": randomise,
+            "allow": sorted(allow),
         },
     )
+    return report.with_findings(guards.nothing_compared(report))
+
+
+def _guards(setup: Setup, modes: Sequence[str], allow: Collection[str]) -> list[Finding]:
+    """Return what in the state or the inputs would hide a difference."""
+    layers = describe_torch(setup.torch32.module)
+    return guards.degenerate(layers, setup.inputs, "eval" not in modes, allow)
 
 
 def _check(modes: Sequence[str] | None, dtypes: Sequence[str]) -> None:
@@ -120,8 +148,8 @@ def _check(modes: Sequence[str] | None, dtypes: Sequence[str]) -> None:
 
 def _one_mode(
     setup: Setup, mode: str, gradients: bool, seed: int, local: bool | None, store: Store
-) -> tuple[list[Tensor], list[Finding]]:
-    """Return the tensors and findings of one mode."""
+) -> tuple[ModePass, list[Tensor]]:
+    """Return the pass of one mode, and its tensors."""
     run = ModePass(setup, mode == "train", gradients, np.random.default_rng(seed), store)
     tensors = list(run.tensors())
     if any(t.verdict is Verdict.SUSPICIOUS for t in tensors) and setup.jax32 is not None:
@@ -130,7 +158,7 @@ def _one_mode(
     if local or (local is None and not all(t.ok for t in tensors)):
         run.run_alone()
         tensors = amplified(list(run.tensors()))
-    return tensors, list(run.findings())
+    return run, tensors
 
 
 def amplified(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -142,6 +170,8 @@ def amplified(tensors: Iterable[Tensor]) -> list[Tensor]:
     passed = [t for t in tensors if t.decides and t.kind in ("input", "output")]
     if not passed or any(t.local64 is None or t.local64.max_rel > tolerances.FLOAT64_RTOL for t in passed):
         return tensors
+    if all(t.verdict is not Verdict.DIFFERENT for t in passed):
+        return tensors  # the passes agree: a gradient or a buffer that does not is wrong by itself
     note = "every layer alone agrees: rounding, amplified on the way"
     return [
         replace(t, verdict=Verdict.SUSPICIOUS, note=t.note or note)
@@ -189,8 +219,3 @@ def _store(memory: int) -> Any:
         yield store
     finally:
         store.close()
-
-
-def decided(tensors: Collection[Tensor]) -> list[Tensor]:
-    """Return those that count."""
-    return [tensor for tensor in tensors if tensor.decides]

@@ -43,7 +43,7 @@ def _below(layers: Layers, units: Sequence[str]) -> dict[frozenset[int], list[st
 def _chains(
     ours: list[str], theirs: list[str], jax: Layers, torch: Layers, known: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Pair two lists of modules, each inside the one before: from the ends on, or by name where they are not as long."""
+    """Pair two lists of modules, each inside the one before: one by one if they are as long, else by name."""
     ours = [path for path in ours if path == "" or path not in known.values()]
     theirs = [path for path in theirs if path == "" or path not in known]
     if ours[:1] == [""] and theirs[:1] == [""]:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -73,7 +74,7 @@ def _nnx_layers(model: nnx.Module) -> Iterator[tuple[str, Layer]]:
 
 
 def nnx_modules(model: nnx.Module) -> Iterator[tuple[str, nnx.Module]]:
-    """Yield a model's modules with their paths: in definition order, where `nnx.iter_graph` sorts by name; each once."""
+    """Yield a model's modules with their paths, each once, in definition order (`nnx.iter_graph` sorts by name)."""
     yield from _walk("", model, set())
 
 
@@ -108,7 +109,7 @@ def is_array(value: Any) -> bool:
     """Say whether a member of a module is a parameter or a buffer."""
     if isinstance(value, nnx.Variable):
         return not isinstance(value, _NO_LEAF) and hasattr(value[...], "shape")
-    return isinstance(value, jax.Array) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+    return isinstance(value, jax.Array) and not jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def array_of(value: Any) -> Any:
@@ -118,7 +119,7 @@ def array_of(value: Any) -> Any:
 
 @cache
 def _arguments(cls: type) -> tuple[str, ...]:
-    names = inspect.signature(cls).parameters
+    names = inspect.signature(cls.__init__).parameters
     return tuple(name for name in names if name not in ("self", "args", "kwargs", "rngs"))
 
 

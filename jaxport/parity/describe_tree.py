@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .describe_jax import public_kind
@@ -22,7 +23,7 @@ def key_of(path: tuple[Any, ...]) -> str:
 def is_leaf_array(value: Any) -> bool:
     """Say whether a leaf is an array of numbers; random keys are none."""
     if isinstance(value, jax.Array):
-        return not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+        return not jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
     return isinstance(value, np.ndarray)
 
 

@@ -14,7 +14,7 @@ from .result import Finding, Report
 
 _STATISTICS = ("running_mean", "running_var")
 _COUNTERS = ("num_batches_tracked",)
-_RANDOMISE = "fill both sides with what guards.randomise(state, layers, seed) returns"
+_RANDOMISE = "compare with randomise=True (both sides get the same random numbers there), or name the rule in allow="
 
 
 class _Rule(NamedTuple):

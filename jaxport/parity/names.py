@@ -45,6 +45,8 @@ _SYNONYMS = (
     (r"shortcut|downsample|skip", "shortcut"),
     (r"kernel|weight|scale|w|weights", "weight"),
     (r"bias|b|biases", "bias"),
+    (r"mean|running_mean|moving_mean", "mean"),
+    (r"var|running_var|moving_variance|variance", "var"),
     (r"head|classifier|lm_head|logits", "head"),
 )
 

@@ -120,7 +120,9 @@ class JaxModel:
         zeros = {
             key: [jnp.zeros(out.shape, out.dtype) for out in call.outputs]
             for key, call in self.shapes.items()
-            if call.outputs and all(jnp.issubdtype(out.dtype, jnp.floating) for out in call.outputs)
+            if self.subject.perturbs
+            and call.outputs
+            and all(jnp.issubdtype(out.dtype, jnp.floating) for out in call.outputs)
         }
         smooth = [i for i, shape in enumerate(shapes) if jnp.issubdtype(shape.dtype, jnp.floating)]
         trained = {k: v for k, v in self.arrays.items() if k in self.subject.parameters and _is_float(v)}

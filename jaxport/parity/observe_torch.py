@@ -155,6 +155,8 @@ class TorchModel:
             stack.enter_context(_Dropout(lambda x, p: _next_mask(rest, x)))
             stack.enter_context(torch.set_grad_enabled(backward))
             for path, part in self.module.named_modules():
+                if not list(part.children()) or path in watch:
+                    stack.callback(part.register_forward_pre_hook(_follow(path, seen)).remove)
                 if path in watch or path == "":
                     for hook in _watch(part, path, seen, kept, store, backward):
                         stack.callback(hook.remove)
@@ -237,6 +239,13 @@ def _watch(
         return None
 
     return [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
+
+
+def _follow(path: str, seen: Pass) -> Any:
+    def hook(module: torch.nn.Module, args: Any) -> None:
+        seen.trail.append((path, sum(name == path for name, _ in seen.trail)))
+
+    return hook
 
 
 def _copied(value: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from . import tolerances, views
+from .describe_torch import describe_torch
 from .judge import Sides, judge
 from .observe_torch import Masks
+from .pass_gradients import of_gradients
 from .result import Finding, Tensor, Verdict
 from .seen import Call, Key, Pass, Store
 from .setup import Setup, nudged
@@ -55,6 +57,7 @@ class ModePass:
                     store=self.store,
                 )
         self.alone: dict[Key, Call] = {}
+        self.torch_layers = describe_torch(setup.torch64.module)
 
     def _torch(self, model: Any, inputs: Sequence[np.ndarray] | None = None) -> Pass:
         return model.run(
@@ -72,14 +75,14 @@ class ModePass:
 
     def _find_output_axes(self) -> list[views.Axes | None]:
         shapes = self.setup.jax_models[0].trace(self.setup.jax_inputs, self.training, (), self.masks)
+        self.jax_shapes = [shape.shape for shape in shapes]
         theirs = [out.shape for out in self.theirs64.outputs]
         return [views.find_axes(o.shape, t, self.setup.last) for o, t in zip(shapes, theirs, strict=False)]
 
     def _jax_cotangents(self) -> list[np.ndarray] | None:
         """Return PyTorch's cotangents in JAX's axes; None where the outputs differ in shape, so that there are none."""
         assert self.cotangents is not None
-        shapes = self.setup.jax_models[0].trace(self.setup.jax_inputs, self.training, (), self.masks)
-        if len(self.output_axes) != len(shapes) or None in self.output_axes:
+        if len(self.jax_shapes) != len(self.cotangents) or None in self.output_axes:
             return None
         return [views.to_jax(c, axes or ()) for c, axes in zip(self.cotangents, self.output_axes, strict=False)]
 
@@ -94,18 +97,16 @@ class ModePass:
 
     def tensors(self) -> list[Tensor]:
         """Compare everything, in PyTorch's order of execution; gradients after it, in reverse order."""
-        return [*self._of_calls(), *self._of_gradients(), *self._of_buffers()]
+        return [*self._of_calls(), *of_gradients(self), *self._of_buffers()]
 
-    def _key_of_jax(self, key: Key) -> Key | None:
+    def key_of_jax(self, key: Key) -> Key | None:
+        """Return the JAX call that a PyTorch call is compared with."""
         pair = self.setup.pairs.get(key[0])
         return (pair.jax_path, key[1]) if pair else ("", 0) if key == ("", 0) else None
 
-    def _first(self, name: str, ours: Mapping[str, Pass]) -> Pass | None:
-        return ours.get(name)
-
     def _of_calls(self) -> Iterator[Tensor]:
         for key in self.theirs64.ended:
-            jax_key = self._key_of_jax(key)
+            jax_key = self.key_of_jax(key)
             if jax_key is None or any(jax_key not in seen.calls for seen in self.ours.values()):
                 continue
             for part in ("inputs", "outputs") if key[0] else ("outputs",):
@@ -119,13 +120,13 @@ class ModePass:
         count = counts.pop() if len(counts) == 1 else min(1, *counts)
         draws = [getattr(seen.calls[key], part) for seen in self.theirs32]
         for i in range(count):
-            ours = {name: self._viewed(key[0], part, arrays[i]) for name, arrays in mine.items()}
+            ours = {name: self.viewed(key[0], part, arrays[i]) for name, arrays in mine.items()}
             sides = Sides(ours.get("64"), ours.get("32"), theirs[i], [draw[i] for draw in draws])
             tensor = self._named(_NAMES[part], key, jax_key, i, sides)
             tensor = judge(tensor, sides, last=self.setup.last)
             yield self._with_local(tensor, key, jax_key, part, i, theirs[i])
 
-    def _viewed(self, path: str, part: str, array: np.ndarray) -> np.ndarray:
+    def viewed(self, path: str, part: str, array: np.ndarray) -> np.ndarray:
         """Bring flattened features to PyTorch's order."""
         shape = self.setup.flatten.get(path) if part == "inputs" else None
         return views.unflattened(array, shape) if shape and array.shape[-1] == np.prod(shape) else array
@@ -151,7 +152,7 @@ class ModePass:
         call = self.alone.get(jax_key)
         if call is None or i >= len(getattr(call, part)):
             return tensor
-        ours = self._viewed(key[0], part, getattr(call, part)[i])
+        ours = self.viewed(key[0], part, getattr(call, part)[i])
         blank = replace(tensor, axes=())
         return replace(tensor, local64=judge(blank, Sides(ours, None, theirs), last=self.setup.last).float64)
 
@@ -160,7 +161,7 @@ class ModePass:
         reference: dict[Key, tuple[list[np.ndarray], list[np.ndarray]]] = {}
         name = next(iter(self.ours))
         for key in self.theirs64.ended:
-            jax_key = self._key_of_jax(key)
+            jax_key = self.key_of_jax(key)
             if not key[0] or jax_key is None or jax_key not in self.ours[name].calls or not self.setup.decides(key[0]):
                 continue
             own, theirs = self.ours[name].calls[jax_key], self.theirs64.calls[key]
@@ -185,100 +186,11 @@ class ModePass:
             found.append(views.to_jax(value, axes))
         return found
 
-    def _of_gradients(self) -> Iterator[Tensor]:
-        if self.cotangents is None or not all(seen.gradients for seen in self.ours.values()):
-            return
-        size = sum(
-            float(np.abs(c * out).sum())
-            for c, out in zip(self.cotangents, self.theirs64.outputs, strict=True)
-            if out.dtype.kind == "f"
-        )
-        yield from self._of_activations(size)
-        mine = {name: self._gradients_of(seen) for name, seen in self.ours.items()}
-        order = {path: n for n, (path, _) in enumerate(self.theirs64.ended)}
-        keys = sorted(self.theirs64.gradients, key=lambda k: -order.get(k.rpartition(".")[0], -1))
-        sources = {key: entry for entry in self.setup.plan.entries for key in entry.torch_keys}
-        for key in keys:
-            theirs = self.theirs64.gradients[key]
-            found = {name: grads.get(key) for name, grads in mine.items()}
-            entry = sources.get(key)
-            yield from self._one_gradient("gradient", entry.jax_path if entry else "", key, found, theirs, size)
-        for i, theirs in enumerate(self.theirs64.input_gradients):
-            found = {name: self._at(seen.input_gradients, i) for name, seen in self.ours.items()}
-            axes = self.setup.input_axes[i] if self.setup.input_axes else ()
-            if theirs is not None:
-                yield from self._one_gradient(
-                    "input_gradient", f"input {i}", f"input {i}", found, theirs, size, i, axes=axes
-                )
-
-    def _gradients_of(self, seen: Pass) -> dict[str, np.ndarray]:
-        return self.setup.plan.gradients_to_torch({k: g for k, g in seen.gradients.items() if g is not None})
-
-    @staticmethod
-    def _at(values: Sequence[Any], i: int) -> Any:
-        return values[i] if i < len(values) else None
-
-    def _of_activations(self, size: float) -> Iterator[Tensor]:
-        for key in reversed(self.theirs64.ended):
-            jax_key = self._key_of_jax(key)
-            if key not in self.theirs64.activation_gradients or jax_key is None or not self.setup.decides(key[0]):
-                continue
-            for i, theirs in enumerate(self.theirs64.activation_gradients[key]):
-                found = {n: self._at(s.activation_gradients.get(jax_key, []), i) for n, s in self.ours.items()}
-                if theirs is not None and all(g is not None for g in found.values()):
-                    suffix = (f" call {key[1] + 1}" if key[1] else "") + (f"[{i}]" if i else "")
-                    names = jax_key[0] + suffix, key[0] + suffix
-                    yield from self._one_gradient("activation_gradient", *names, found, theirs, size, i, key)
-
-    def _one_gradient(
-        self,
-        kind: str,
-        jax_path: str,
-        torch_path: str,
-        ours: Mapping[str, np.ndarray | None],
-        theirs: np.ndarray | None,
-        size: float,
-        i: int = 0,
-        key: Key | None = None,
-        axes: Sequence[int] = (),
-    ) -> Iterator[Tensor]:
-        present = [g for g in ours.values() if g is not None]
-        if theirs is None and all(not np.any(g) for g in present):
-            return  # PyTorch does not use it, and here nothing depends on it; see `findings`
-        blank = Tensor(kind, jax_path, torch_path, (), (), "", "", Verdict.DIFFERENT, mode=self.mode)
-        if theirs is None or len(present) < len(ours):
-            shape = tuple(present[0].shape) if present else ()
-            note = "PyTorch's output does not depend on it, JAX's does" if theirs is None else "no gradient in JAX"
-            inf = float("inf")
-            yield replace(blank, jax_shape=shape, torch_shape=shape, required=inf, note=note)
-            return
-        draws = [self._drawn(seen, kind, torch_path, key, i) for seen in self.theirs32]
-        sides = Sides(ours.get("64"), ours.get("32"), theirs, [d for d in draws if d is not None])
-        dtypes = {"jax_dtype": str(present[-1].dtype), "torch_dtype": str(draws[0].dtype)}
-        shapes = {"jax_shape": tuple(present[-1].shape), "torch_shape": tuple(theirs.shape)}
-        identity = tuple(axes) == tuple(range(len(axes)))
-        tensor = replace(blank, **dtypes, **shapes, axes=() if identity else tuple(axes))
-        last = self.setup.last and kind != "gradient"  # parameters are in PyTorch's layout by now
-        yield judge(tensor, sides, last=last, scale=size)
-
-    @staticmethod
-    def _drawn(seen: Pass, kind: str, path: str, key: Key | None, i: int) -> Any:
-        if kind == "gradient":
-            return seen.gradients[path]
-        if kind == "input_gradient":
-            return seen.input_gradients[i]
-        return seen.activation_gradients[key][i] if key is not None else None
-
     def _of_buffers(self) -> Iterator[Tensor]:
         if not self.training:
             return
-        mine = {}
-        for name, seen in self.ours.items():
-            model = self.setup.jax64 if name == "64" else self.setup.jax32
-            assert model is not None
-            own = {path: np.asarray(array) for path, array in model.arrays.items()}
-            mine[name] = self.setup.plan.to_torch(own | seen.buffers)
-        sources = {key: entry for entry in self.setup.plan.entries for key in entry.torch_keys}
+        mine = {name: self.buffers_of(name) for name in self.ours}
+        sources = self.setup.sources
         for key, theirs in self.theirs64.buffers.items():
             if key not in sources or not all(key in found for found in mine.values()):
                 continue
@@ -289,7 +201,7 @@ class ModePass:
             ours = sides.ours32 if sides.ours32 is not None else sides.ours
             tensor = Tensor(
                 "buffer",
-                sources[key].jax_path,
+                sources[key],
                 key,
                 tuple(ours.shape),
                 tuple(theirs.shape),
@@ -299,6 +211,18 @@ class ModePass:
                 mode=self.mode,
             )
             yield judge(tensor, sides)
+
+    def buffers_of(self, name: str) -> dict[str, np.ndarray]:
+        """Return PyTorch's state dict as JAX has it after the pass, in precision "64" or "32"."""
+        model = self.setup.jax64 if name == "64" else self.setup.jax32
+        assert model is not None
+        own = {path: np.asarray(array) for path, array in model.arrays.items()}
+        return self.setup.plan.to_torch(own | self.ours[name].buffers)
+
+    def gradients_of(self, name: str) -> dict[str, np.ndarray]:
+        """Return JAX's gradients of the parameters by PyTorch's keys, in precision "64" or "32"."""
+        grads = {key: grad for key, grad in self.ours[name].gradients.items() if grad is not None}
+        return self.setup.plan.gradients_to_torch(grads)
 
     def findings(self) -> Iterator[Finding]:
         """Say what was not seen, not used or called another number of times."""
@@ -324,8 +248,8 @@ class ModePass:
             if grad is None:
                 text = f"PyTorch's output does not depend on {key}: no gradient is compared"
                 yield Finding("gradient/unused", "warning", text, torch_path=key)
-        if len(self.output_axes) != len(self.theirs64.outputs):
-            text = f"JAX returns {len(self.output_axes)} arrays or more, PyTorch {len(self.theirs64.outputs)}"
+        if len(self.jax_shapes) != len(self.theirs64.outputs):
+            text = f"JAX returns {len(self.jax_shapes)} arrays, PyTorch {len(self.theirs64.outputs)}"
             yield Finding("output/count", "warning", text)
         for name in self.setup.torch64.hidden:
             text = (

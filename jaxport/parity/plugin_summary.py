@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +60,9 @@ def write_files(report: Report, test: str, folder: Path) -> list[str]:
     """Write a report as JSON, and as a page where the module that makes it is installed; return the files' names."""
     name = re.sub(r"[^\w.-]+", "_", test)[-100:] + "-" + sha256(test.encode()).hexdigest()[:8]
     write_whole(folder / f"{name}.json", report.to_json())
-    if find_spec("jaxport.parity.show") is None:
-        return [f"{name}.json"]
-    from .show import to_html  # pyright: ignore[reportMissingImports]
+    from .show.html import html
 
-    write_whole(folder / f"{name}.html", to_html(report))
+    write_whole(folder / f"{name}.html", html(report))
     return [f"{name}.json", f"{name}.html"]
 
 

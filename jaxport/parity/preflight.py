@@ -54,7 +54,7 @@ def environment() -> dict[str, Any]:
 def pinned(precision: str = "highest", seed: int | None = None, threads: int | None = None) -> Iterator[None]:
     """Pin on both sides what the numbers depend on, and put everything back on the way out, after errors too.
 
-    JAX: the precision of products. PyTorch, if it has been imported: products and convolutions in full float32, the
+    JAX: the precision of products, promotion of dtypes and ranks as it is by default. PyTorch, if imported: products and convolutions in full float32, the
     default dtype float32, gradients on, no autocast, no anomaly mode, cuDNN's deterministic algorithms. With a seed,
     the generators of Python, NumPy and PyTorch. Whether JAX has float64 is the caller's, through ``jax.enable_x64``.
 
@@ -65,6 +65,9 @@ def pinned(precision: str = "highest", seed: int | None = None, threads: int | N
     """
     with ExitStack() as stack:
         stack.enter_context(jax.default_matmul_precision(precision))
+        # Strangers' models may rely on JAX's defaults; whoever is stricter elsewhere is not asked here.
+        stack.enter_context(jax.numpy_dtype_promotion("standard"))
+        stack.enter_context(jax.numpy_rank_promotion("allow"))
         if seed is not None:
             _seed_hosts(seed, stack)
         if torch := sys.modules.get("torch"):

@@ -249,12 +249,20 @@ def from_json(text: str) -> Report:
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ValueError(f"not a report of schema {SCHEMA}")
-    tensors = tuple(Tensor(**{k: _tensor_field(k, v) for k, v in row.items()}) for row in data["tensors"])
-    findings = tuple(Finding(**row) for row in data["findings"])
-    modules = tuple(Module(**row) for row in data["modules"])
-    steps = tuple(Step(**{k: _number(v) for k, v in row.items()}) for row in data["steps"])
-    rest = (data[key] for key in ("environment", "seconds", "settings"))
-    return Report(data["title"], tensors, findings, modules, steps, *rest)
+    try:
+        tensors = tuple(Tensor(**{k: _tensor_field(k, v) for k, v in row.items()}) for row in data["tensors"])
+        findings = tuple(Finding(**row) for row in data["findings"])
+        modules = tuple(Module(**row) for row in data["modules"])
+        steps = tuple(Step(**_numbers(row, _STEP_NUMBERS)) for row in data["steps"])
+        rest = (data[key] for key in ("environment", "seconds", "settings"))
+        return Report(data["title"], tensors, findings, modules, steps, *rest)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a report of schema {SCHEMA}: {error}") from error
+
+
+_ERROR_NUMBERS = ("max_abs", "max_rel", "ours", "theirs")
+_STEP_NUMBERS = ("max_rel", "limit", "jax_loss", "torch_loss")
+_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def _tensor_field(key: str, value: Any) -> Any:
@@ -263,17 +271,21 @@ def _tensor_field(key: str, value: Any) -> Any:
             return None
         case "verdict", _:
             return Verdict(value)
-        case (("float64" | "float32" | "local64" | "local32"), dict()):
-            row: dict[str, Any] = {k: tuple(v) if k == "index" else _number(v) for k, v in value.items()}
+        case (("float64" | "float32" | "local64" | "local32"), _):
+            row: dict[str, Any] = _numbers(value, _ERROR_NUMBERS) | {"index": tuple(value["index"])}
             return Error(**row)
         case "magnitudes", _:
             return tuple((_number(a), _number(b)) for a, b in value)
         case (("jax_shape" | "torch_shape" | "axes"), _):
             return tuple(value)
-    return _number(value)
+        case (("floor" | "limit" | "required"), _):
+            return _number(value)
+    return value
 
 
-_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+def _numbers(row: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return the row with the numbers at the keys; other strings are names, one of which may be "inf"."""
+    return row | {key: _number(row[key]) for key in keys if key in row}
 
 
 def _number(value: Any) -> Any:

@@ -33,6 +33,7 @@ class Pass:
         activation_gradients: the same of the modules' outputs.
         buffers: buffer → value after the pass.
         ended: the calls in the order in which they ended.
+        trail: the modules without modules of their own, in the order of their calls, watched or not.
     """
 
     calls: dict[Key, Call] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Pass:
     activation_gradients: dict[Key, list[np.ndarray | None]] = field(default_factory=dict)
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
     ended: list[Key] = field(default_factory=list)
+    trail: list[Key] = field(default_factory=list)
 
     @property
     def outputs(self) -> list[np.ndarray]:

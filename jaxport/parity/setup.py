@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 import torch
 
 from jaxport.errors import UsageError
 
-from . import views
+from . import guards, views
 from .align import Alignment, align
 from .describe_jax import describe_jax
 from .describe_torch import describe_torch
@@ -20,7 +21,8 @@ from .observe_jax import JaxModel
 from .observe_torch import TorchModel
 from .record import nudge
 from .result import Finding
-from .weights import Plan, cast, find_flatten, plan
+from .weights import Plan, cast, plan
+from .weights.find_flatten import find_flatten
 
 Arrays = dict[str, np.ndarray]
 
@@ -44,6 +46,7 @@ class Setup:
         last: whether the JAX model has its channels last.
         flatten: Linear of PyTorch → (C, *spatial), where JAX flattens (*spatial, C).
         findings: what was found on the way.
+        weights: whose weights both have: "torch", "jax" or None.
     """
 
     jax64: JaxModel | None
@@ -60,6 +63,7 @@ class Setup:
     last: bool = False
     flatten: dict[str, tuple[int, ...]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    weights: str | None = "torch"
 
     @property
     def jax_models(self) -> list[JaxModel]:
@@ -74,6 +78,12 @@ class Setup:
             if pair.torch_path and pair.jax_path:
                 found.setdefault(pair.torch_path, []).append(pair)
         return {path: pairs[0] for path, pairs in found.items() if len(pairs) == 1}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Key of PyTorch's state dict → path of the JAX leaf that it is made of."""
+        found = {key: entry.jax[0] for entry in self.plan.entries for key in entry.torch}
+        return found | {key: found[other] for key, other in self.plan.tied.items() if other in found}
 
     def decides(self, path: str) -> bool:
         """Whether the outputs of a PyTorch module count: it has parameters of its own and nothing but them inside."""
@@ -112,7 +122,7 @@ def prepare(
     dtypes: Sequence[str],
     jax_inputs: Any = None,
     flatten: Mapping[str, tuple[int, ...]] | None = None,
-    state: Arrays | None = None,
+    randomise: int | None = None,
 ) -> Setup:
     """Bring both models to the same weights and the same inputs.
 
@@ -125,14 +135,15 @@ def prepare(
         dtypes: "float64" and "float32", or one of them.
         jax_inputs: the JAX model's arguments, where they are not PyTorch's with the channels last.
         flatten: Linear of PyTorch → (C, *spatial) that JAX flattens as (*spatial, C); None to find out.
-        state: a PyTorch state dict that both get, in place of `weights`.
+        randomise: seed of what replaces a degenerate state on both sides; None leaves it.
 
     Raises:
         UsageError: an argument is wrong, or the JAX model does not take the inputs.
     """
     arrays = as_arrays(inputs)
     torch64, torch32 = TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)
-    jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
+    with jax.enable_x64(True):
+        jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
     jax32 = JaxModel(jax_model, np.float32) if "float32" in dtypes else None
     given = None if jax_inputs is None else as_arrays(jax_inputs, "jax_inputs")
     jax_layers = describe_jax(jax_model, given or arrays)
@@ -149,25 +160,32 @@ def prepare(
         plan=plan(jax_layers, torch_layers, alignment, flatten),
         inputs=arrays,
         flatten=dict(flatten or {}),
+        weights=weights,
     )
+    if randomise is not None and weights is None:
+        raise UsageError('randomise: it needs weights that go to the other side: weights="torch" or "jax"')
+    state = _state(setup, weights, randomise)
     fill(setup, weights, state)
     _lay_out(setup, given)
     if flatten is None:
         _find_flatten(setup, weights, state)
-    setup.findings += [*setup.plan.findings]
+    setup.findings += [*setup.alignment.findings, *setup.plan.findings]
     return setup
 
 
-def fill(setup: Setup, weights: str | None, state: Arrays | None = None) -> None:
-    """Give all models the same weights, exact in float32."""
-    if state is None and weights == "jax":
-        model = setup.jax_models[-1]
-        own = {path: np.asarray(array) for path, array in model.arrays.items()}
-        state = setup.torch32.state() | setup.plan.to_torch(own)
-    if state is None:
-        state = setup.torch32.state()
+def _state(setup: Setup, weights: str | None, randomise: int | None) -> Arrays:
+    """Return the PyTorch state that all models get."""
     if weights not in ("torch", "jax", None):
         raise UsageError(f'weights: "torch", "jax" or None, got {weights!r}')
+    state = setup.torch32.state()
+    if weights == "jax":
+        own = {path: np.asarray(array) for path, array in setup.jax_models[-1].arrays.items()}
+        state |= setup.plan.to_torch(own)
+    return state if randomise is None else guards.randomise(state, setup.torch_layers, randomise)
+
+
+def fill(setup: Setup, weights: str | None, state: Arrays) -> None:
+    """Give all models the same weights, exact in float32."""
     for model in (setup.torch64, setup.torch32):
         model.load(state)
     if weights is not None:
@@ -229,7 +247,7 @@ def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
         raise UsageError(f"torch_model: it does not take inputs of {shapes}: {type(error).__name__}: {error}") from None
 
 
-def _find_flatten(setup: Setup, weights: str | None, state: Arrays | None) -> None:
+def _find_flatten(setup: Setup, weights: str | None, state: Arrays) -> None:
     """Find which Linears behind a flatten get (*spatial, C) in JAX, by what arrives there; one after the other."""
     if not setup.last:
         return

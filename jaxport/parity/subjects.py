@@ -82,10 +82,12 @@ class Subject:
     Attributes:
         arrays: path → array, parameters and buffers.
         parameters: the paths among them that are trained.
+        perturbs: whether something can be added to the results of its modules, for gradients of activations.
     """
 
     arrays: dict[str, Any]
     parameters: frozenset[str]
+    perturbs = True
 
     def run(
         self,

@@ -70,6 +70,8 @@ def _equinox_modules(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 class FunctionSubject(Subject):
     """A pure function with its parameters; what it returns beside its output are intermediate values by name."""
 
+    perturbs = False
+
     def __init__(self, model: Function) -> None:
         self.model = model
         flat, _ = jax.tree_util.tree_flatten_with_path(model.params)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ..layer import Layer, Layers
+from jaxport.parity.layer import Layer, Layers
+
+from .library import library_name
 from .recurrent import cell_unit
-from .rules import array_units, layer_unit
+from .rules import layer_unit, single_units
 from .torch_units import layer_units, torch_family
 from .unit import JaxUnit, Rule, Slot, TorchUnit
 
@@ -34,43 +36,40 @@ def jax_units(layers: Layers) -> list[JaxUnit]:
             prefix = f"{layer.path}." if layer.path else ""
             consumed |= {path for path in layers if path.startswith(prefix)}
             units += made
-        elif layer.arrays:
-            single = layer_unit(layer)
-            units += list(array_units(layer)) if single is None else [single]
+        else:
+            units += single_units(layer)
     return units
 
 
 def _composite(layer: Layer, layers: Layers) -> list[JaxUnit]:
     """Return the units of a layer that has several modules or arrays; none if it is no such layer."""
-    if layer.kind.startswith("jaxport.nn."):
+    package, name = library_name(layer, ("flax.nnx", "flax.linen", "equinox.nn", "jaxport.nn")) or ("", "")
+    if package == "jaxport.nn":
         family = torch_family(layer)
         return [] if family is None else [_jaxport(unit) for unit in layer_units(layer, layers)]
-    if layer.name in _ATTENTION and layer.kind.startswith(("flax.nnx.", "flax.linen.", "equinox.nn.")):
-        return _attention(layer, layers)
+    if name in _ATTENTION:
+        return _attention(layer, layers, _ATTENTION[name])
     cell = cell_unit(layer, layers)
     return [] if cell is None else [cell]
 
 
-def _attention(layer: Layer, layers: Layers) -> list[JaxUnit]:
+def _attention(layer: Layer, layers: Layers, names: Sequence[str]) -> list[JaxUnit]:
     prefix = f"{layer.path}." if layer.path else ""
     parts: list[JaxUnit] = []
     rules: list[Rule] = []
-    for name, path in zip(("query", "key", "value", "out"), _ATTENTION[layer.name], strict=True):
+    for name, path in zip(("query", "key", "value", "out"), names, strict=True):
         part = layer_unit(layers[prefix + path]) if prefix + path in layers else None
         if part is None:
             return []
         parts.append(part)
         rules += [replace(rule, names=tuple(f"{name}.{own}" for own in rule.names)) for rule in part.rules]
     others = set(layers) - {part.path for part in parts} - {layer.path}
-    more = [unit for path in layers if path in others and path.startswith(prefix) for unit in _single(layers[path])]
+    more = [
+        unit for path in layers if path in others and path.startswith(prefix) for unit in single_units(layers[path])
+    ]
     heads = int(layer.settings.get("num_heads", 0) or 0)
     whole = JaxUnit(layer.path, "attention", tuple(rules), layer.path, parts=tuple(parts), heads=heads)
     return [whole, *more]
-
-
-def _single(layer: Layer) -> Iterator[JaxUnit]:
-    made = layer_unit(layer)
-    yield from array_units(layer) if made is None else (made,)
 
 
 def _jaxport(unit: TorchUnit) -> JaxUnit:

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxport.errors import UsageError
+from jaxport.parity.describe_jax import array_of, describe_jax, is_array, is_equinox, members, nnx_modules
+from jaxport.parity.describe_linen import places
+from jaxport.parity.describe_tree import is_leaf_array, key_of
+from jaxport.parity.foreign import Function, Linen
 
-from ..describe_jax import array_of, describe_jax, is_array, is_equinox, members, nnx_modules
-from ..describe_linen import places
-from ..describe_tree import is_leaf_array, key_of
-from ..foreign import Function, Linen
+from .attention64 import in_float64
 
 
 def leaves(model: Any) -> dict[str, jax.Array]:
@@ -54,7 +55,7 @@ def fill(model: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 def cast(model: Any, dtype: Any) -> Any:
-    """Return a copy of a JAX model that computes in a dtype: all floating-point arrays are of it, and so are the settings.
+    """Return a copy of a JAX model that computes in a dtype: its floating-point arrays and its settings are of it.
 
     A layer's ``dtype`` and ``param_dtype`` (Flax), where given, are replaced too: with ``dtype=jnp.float32`` left, a
     run on float64 arrays would compute in float32. A Linen module's are replaced while ``apply`` runs.
@@ -74,6 +75,8 @@ def cast(model: Any, dtype: Any) -> Any:
     if isinstance(done, nnx.Module):
         for _, module in nnx_modules(done):
             _set_dtypes(module, dtype, setattr)
+            if isinstance(module, nnx.MultiHeadAttention) and jnp.dtype(dtype) == jnp.float64:
+                module.attention_fn = in_float64(module.attention_fn)
     if isinstance(done, Linen):
         return dataclasses.replace(done, module=_casting(done.module, dtype))
     return done
@@ -100,7 +103,9 @@ def _casting(module: nn.Module, dtype: Any) -> nn.Module:
     """Return the module with an `apply` under which every module's own dtypes are replaced before it runs."""
 
     def overrule(run: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        _set_dtypes(context.module, dtype, object.__setattr__)
+        held = (getattr(context.module, part.name, None) for part in dataclasses.fields(context.module))
+        for module in (context.module, *(part for part in held if isinstance(part, nn.Module) and part.scope)):
+            _set_dtypes(module, dtype, object.__setattr__)  # an RNN's cell makes its first state before it is called
         return run(*args, **kwargs)
 
     def apply(*args: Any, **kwargs: Any) -> Any:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from flax import nnx
 
-from ..layer import Layers
-from ..result import Finding
+from jaxport.parity.layer import Layers
+from jaxport.parity.result import Finding
+
 from .unit import UNCOUNTED
 
 if TYPE_CHECKING:
-    from ..align import Alignment
+    from jaxport.parity.align import Alignment
 
 
 def leftover_findings(

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxport.errors import UsageError
+from jaxport.parity.layer import Layers
+from jaxport.parity.result import Finding
 
-from ..layer import Layers
-from ..result import Finding
 from .flatten import flattened
 from .leftovers import leftover_findings
 from .unit import UNCOUNTED, Arrays, Rule, Shape, Slot
 
 if TYPE_CHECKING:
-    from ..align import Alignment, UnitPair
+    from jaxport.parity.align import Alignment, UnitPair
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Plan:
                 move = entry.move.gradient if gradient and entry.move.gradient else entry.move.to_torch
                 parts = move(tuple(as_numpy(arrays[key]) for key in entry.jax))
                 for slot, part in zip(entry.slots, parts, strict=True):
-                    found[slot.key].append((slot, part))
+                    found[slot.key].append((slot, slot.write(part)))
         joined = {key: _joined(parts, partly=not gradient) for key, parts in found.items()}
         complete = {key: value for key, value in joined.items() if value is not None}
         return complete | {key: complete[other] for key, other in self.tied.items() if other in complete}

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..layer import Layer, Layers
+from jaxport.parity.layer import Layer, Layers
+
+from .library import library_name
 from .rules import same
 from .unit import Arrays, JaxUnit, Rule, Shape
 
@@ -24,11 +26,11 @@ _NO_PLACE = "flax.nnx.GRUCell has no b_hn (the bias inside r·(…)); use a cell
 
 def cell_unit(layer: Layer, layers: Layers) -> JaxUnit | None:
     """Return a recurrent cell as a unit, with the arrays of its parts; None if it is no cell that is known."""
-    library = layer.kind.startswith(("flax.nnx.", "flax.linen.", "equinox.nn."))
-    family = CELLS.get(layer.name) if library else None
+    package, name = library_name(layer, ("flax.nnx", "flax.linen", "equinox.nn")) or ("", "")
+    family = CELLS.get(name)
     if family is None:
         return None
-    rules = _equinox(layer, family) if layer.kind.startswith("equinox") else _flax(layer, family, layers)
+    rules = _equinox(layer, family) if package == "equinox.nn" else _flax(layer, family, layers)
     module = _runner(layer, layers)
     names = {name for rule in rules for name in rule.names}
     zeros = {"bias_hh[n]": _NO_PLACE} if family == "gru" and "bias_ih" in names and "bias_hh[n]" not in names else {}

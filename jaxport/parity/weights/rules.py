@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..layer import Layer
+from jaxport.parity.layer import Layer
+
+from .library import library_name
 from .unit import JaxUnit, Move, Rule, Shape
 
 
@@ -242,23 +244,42 @@ EQUINOX: dict[str, tuple[str, Maker]] = {
 
 
 def layer_unit(layer: Layer) -> JaxUnit | None:
-    """Return a layer of Flax or Equinox as a unit; None if it is none of those, or more than one array stands for."""
-    table = EQUINOX if layer.kind.startswith("equinox.nn.") else FLAX
-    if not layer.arrays or not layer.kind.startswith(("flax.nnx.", "flax.linen.", "equinox.nn.")):
+    """Return a layer of Flax or Equinox, or of a class made from one, as a unit; None if it is none of those."""
+    found = library_name(layer, ("flax.nnx", "flax.linen", "equinox.nn"))
+    if not layer.arrays or found is None:
         return None
-    family, make = table.get(layer.name, ("", None))
+    family, make = (EQUINOX if found[0] == "equinox.nn" else FLAX).get(found[1], ("", None))
     rules = None if make is None else make(layer)
     if rules is None:
         return None
     family += str(_dimensions(layer)) if family.startswith("conv") else ""
     problems = ()
-    if layer.kind == "equinox.nn.BatchNorm":
+    if found == ("equinox.nn", "BatchNorm"):
         problems = ("running statistics, which Equinox keeps in a State beside the model",)
     parts = () if family == "linear" or "conv" in family else tuple(array_units(layer))
     return JaxUnit(layer.path, family, rules, layer.path, parts=parts, problems=problems)
+
+
+def single_units(layer: Layer) -> Iterator[JaxUnit]:
+    """Yield the unit of a layer, and each array that it does not cover as one of its own."""
+    unit = layer_unit(layer)
+    covered = () if unit is None else unit.keys
+    if unit is not None:
+        yield unit
+    yield from (part for part in array_units(layer) if part.path not in covered)
 
 
 def array_units(layer: Layer) -> Iterator[JaxUnit]:
     """Yield each array of a layer as a unit of its own."""
     for name in layer.arrays:
         yield JaxUnit(layer.key(name), "array", (same(layer, name, "weight"),), layer.path, whole=False)
+
+
+PLAIN = {"kernel": "weight", "w": "weight", "weights": "weight", "scale": "weight", "embedding": "weight", "b": "bias"}
+"""Usual names of arrays in JAX, and PyTorch's."""
+
+
+def plain_unit(layer: Layer) -> JaxUnit:
+    """Return a user's own layer as one unit: layouts as they are, usual names as PyTorch's."""
+    rules = tuple(same(layer, name, PLAIN.get(name, name)) for name in layer.arrays)
+    return JaxUnit(layer.path, "user", rules, layer.path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..layer import Layer, Layers
+from jaxport.parity.layer import Layer, Layers
+
+from .library import library_name
 from .unit import Slot, TorchUnit
 
 _FAMILIES = {
@@ -34,9 +36,9 @@ _FAMILIES = {
 
 
 def torch_family(layer: Layer) -> str | None:
-    """Return the family of a layer of `torch.nn` or `jaxport.nn`; None for a user's class."""
-    library = layer.kind.startswith(("torch.nn.", "jaxport.nn."))
-    return _FAMILIES.get(layer.name) if library else None
+    """Return the family of a layer of `torch.nn` or `jaxport.nn`, or of a class made from one; None for others."""
+    name = library_name(layer, ("torch.nn", "jaxport.nn"))
+    return None if name is None else _FAMILIES.get(name[1])
 
 
 def torch_units(layers: Layers) -> list[TorchUnit]:
@@ -109,8 +111,8 @@ def _attention(layer: Layer, layers: Layers) -> TorchUnit:
         else:
             slots[name] = Slot(key, shape)
     out = layers.get(f"{layer.path}.out_proj" if layer.path else "out_proj")
-    for name, value in {} if out is None else out.arrays.items():
-        slots[f"out.{name}"] = Slot(out.key(name), tuple(value.shape))
+    if out is not None:
+        slots |= {f"out.{name}": Slot(out.key(name), tuple(value.shape)) for name, value in out.arrays.items()}
     return TorchUnit(
         layer.path, "attention", slots, layer.path, parts=_attention_parts(layer, slots),
         heads=int(layer.settings.get("num_heads", 0)),
@@ -123,6 +125,5 @@ def _attention_parts(layer: Layer, slots: dict[str, Slot]) -> tuple[TorchUnit, .
         held = {name.split(".")[1]: slot for name, slot in slots.items() if name.startswith(part + ".")}
         path = f"{layer.path}.{part}" if layer.path else part
         parts.append(TorchUnit(path, "linear", held, layer.path, whole=False))
-    for name in (name for name in slots if "." not in name):
-        parts.append(TorchUnit(layer.key(name), "array", {"weight": slots[name]}, layer.path, whole=False))
-    return tuple(parts)
+    others = {layer.key(name): slot for name, slot in slots.items() if "." not in name}
+    return *parts, *(TorchUnit(key, "array", {"weight": slot}, layer.path, False) for key, slot in others.items())

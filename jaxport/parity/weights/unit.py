@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 Shape = tuple[int, ...]
-Arrays = tuple[np.ndarray, ...]
+Arrays = Sequence[np.ndarray]
 Move = Callable[[Arrays], Arrays]
 
 UNCOUNTED = "num_batches_tracked"
@@ -21,17 +21,24 @@ class Slot:
 
     Attributes:
         key: its key.
-        shape: its own shape, of the rows where it is some.
+        shape: its own shape, of the rows where it is some, and in the order of `order`.
         rows: first row, row after the last, and number of rows of the tensor; None for a whole tensor.
+        order: the order of the tensor's axes in which it is read, where a user's map says so; None for its own.
     """
 
     key: str
     shape: Shape
     rows: tuple[int, int, int] | None = None
+    order: tuple[int, ...] | None = None
 
     def read(self, array: np.ndarray) -> np.ndarray:
         """Return its part of the tensor."""
-        return array if self.rows is None else array[self.rows[0] : self.rows[1]]
+        part = array if self.rows is None else array[self.rows[0] : self.rows[1]]
+        return part if self.order is None else part.transpose(self.order)
+
+    def write(self, part: np.ndarray) -> np.ndarray:
+        """Return the rows of the tensor that the part is."""
+        return part if self.order is None else part.transpose(tuple(int(axis) for axis in np.argsort(self.order)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""Why two tensors differ: hypotheses about what a port does otherwise, kept only if they give the numbers."""
+
+from __future__ import annotations
+
+from jaxport.parity.result import Finding
+from jaxport.parity.traps import fix_of, trap_of
+
+from .buffers import buffer_hits, fast_variance_hits
+from .case import Case as Case
+from .case import Hit, Test
+from .case import Input as Input
+from .chains import chain_hits
+from .fit import differs
+from .forms import dropout_hits, dtype_hits, factor_hits, order_hits, precision_hits, sum_hits
+from .gradients import embedding_hits, index_hits, kink_hits, tie_hits
+from .losses import loss_hits
+from .optimizers import step_hits
+from .weights import weight_hits
+
+_MOST = 3
+
+
+def find_causes(case: Case) -> list[Finding]:
+    """Return the likely causes of a difference, best first, at most three.
+
+    A cause is named only if the numbers of one side follow from the other's under that hypothesis, to about 1e-6 and
+    to a small share of the difference: a layer is computed again with one thing changed, or the difference has a form
+    that nothing else has. No cause, no finding.
+    """
+    if (
+        case.ours.dtype == case.theirs.dtype
+        and case.ours.shape == case.theirs.shape
+        and not differs(case.ours, case.theirs)
+    ):
+        return []
+    hits = sorted((hit for test in TESTS for hit in test(case)), key=lambda hit: (hit.rank, hit.error))
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        best.setdefault(hit.rule, hit)
+    # A form of the difference is no news where a layer computed again has explained it.
+    kept = [hit for hit in best.values() if hit.rank == min(h.rank for h in best.values())]
+    return [_finding(hit, case) for hit in kept[:_MOST]]
+
+
+def _finding(hit: Hit, case: Case) -> Finding:
+    paths = (case.jax.path if case.jax else "", case.torch.path if case.torch else "")
+    return Finding(hit.rule, "info", hit.message, *paths, trap_of(hit.rule), hit.fix or fix_of(hit.rule))
+
+
+TESTS: tuple[Test, ...] = (
+    chain_hits,
+    weight_hits,
+    index_hits,
+    fast_variance_hits,
+    buffer_hits,
+    loss_hits,
+    step_hits,
+    tie_hits,
+    kink_hits,
+    embedding_hits,
+    order_hits,
+    factor_hits,
+    dtype_hits,
+    dropout_hits,
+    precision_hits,
+    sum_hits,
+)
+"""The tests, each of a family of causes."""
