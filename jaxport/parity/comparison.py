@@ -15,10 +15,10 @@ import torch
 from jaxport.errors import UsageError
 
 from . import guards, preflight, tolerances
-from .describe_torch import describe_torch
 from .explain import explain
 from .lint import lint, trace_calls
 from .observe_jax import NOTHING
+from .observe_torch import TorchModel
 from .passes import ModePass
 from .recorder import values_of
 from .reproduce import reproduce
@@ -92,7 +92,7 @@ def compare(
     with preflight.pinned(), _store(memory) as store:
         setup = prepare(
             jax_model,
-            torch_model,
+            (TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)),
             inputs,
             weights=weights,
             mapping=mapping,
@@ -145,15 +145,16 @@ def read_settings(setup: Setup) -> list[Finding]:
     def jax_function(*xs: Any) -> Any:
         return values_of(model.subject.run(model.arrays, xs, False, (), NOTHING).output)
 
-    setup.torch32.module.eval()
-    calls = trace_calls(setup.torch32.module, setup.torch32.tensors(setup.inputs), jax_function, setup.jax_inputs)
+    reference = setup.torch32
+    module = reference.module.eval() if isinstance(reference, TorchModel) else None
+    inputs = reference.tensors(setup.inputs) if isinstance(reference, TorchModel) else ()
+    calls = trace_calls(module, inputs, jax_function, setup.jax_inputs)
     return lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs, calls)
 
 
 def _guards(setup: Setup, modes: Sequence[str], allow: Collection[str]) -> list[Finding]:
     """Return what in the state or the inputs would hide a difference."""
-    layers = describe_torch(setup.torch32.module)
-    return guards.degenerate(layers, setup.inputs, "eval" not in modes, allow)
+    return guards.degenerate(setup.torch32.layers(), setup.inputs, "eval" not in modes, allow)
 
 
 def _check(modes: Sequence[str] | None, dtypes: Sequence[str]) -> None:
