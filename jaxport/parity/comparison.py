@@ -29,7 +29,7 @@ def compare(
     inputs: Any,
     *,
     weights: str | None = "torch",
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     modes: Sequence[str] | None = None,
     gradients: bool = True,
     dtypes: Sequence[str] = DTYPES,

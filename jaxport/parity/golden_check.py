@@ -75,7 +75,7 @@ def check(
     jax_model: Any,
     golden: Golden | str | os.PathLike[str],
     *,
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     modes: Sequence[str] | None = None,
     dtypes: Sequence[str] | None = None,
     jax_inputs: Any = None,

@@ -37,7 +37,7 @@ def train(
     jax_optimizer: Any,
     torch_optimizer: Callable[..., torch.optim.Optimizer],
     weights: str | None = "torch",
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     model_inputs: int = 1,
     dtypes: Sequence[str] = ("float64", "float32"),
     seed: int = 0,

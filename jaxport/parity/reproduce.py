@@ -57,7 +57,8 @@ def reproduce(
     jax_call = run.ours[next(iter(run.ours))].calls[pair.jax_path, key[1]]
     ours = views.to_torch(jax_call.outputs[i], tensor.axes or tuple(range(jax_call.outputs[i].ndim)))
     orders = [
-        views.find_axes(a.shape, b.shape, run.setup.last) for a, b in zip(jax_call.inputs, call.inputs, strict=False)
+        views.find_axes(a.shape, b.shape, run.setup.prefers_last(key[0], b.ndim))
+        for a, b in zip(jax_call.inputs, call.inputs, strict=False)
     ]
     path = write_repro(
         folder,

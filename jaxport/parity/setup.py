@@ -24,6 +24,7 @@ from .subjects import subject
 from .weights import Plan, cast, plan
 
 Arrays = dict[str, np.ndarray]
+_CHANNELS = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "Pool", "Upsample", "Dropout2d")
 
 
 @dataclass
@@ -84,6 +85,14 @@ class Setup:
         found = {key: entry.jax[0] for entry in self.plan.entries for key in entry.torch}
         return found | {key: found[other] for key, other in self.plan.tied.items() if other in found}
 
+    def prefers_last(self, path: str, ndim: int) -> bool:
+        """Whether channels are last in JAX, most likely, in a tensor at a PyTorch module.
+
+        Of three axes they are where a layer has channels; elsewhere (N, L, features) are the same on both sides.
+        """
+        name = self.torch_layers[path].name if path in self.torch_layers else ""
+        return self.last and (ndim > 3 or any(part in name for part in _CHANNELS))
+
     def decides(self, path: str) -> bool:
         """Whether the outputs of a PyTorch module count: it has parameters of its own and nothing but them inside."""
         layer = self.torch_layers[path]
@@ -117,7 +126,7 @@ def prepare(
     inputs: Any,
     *,
     weights: str | None,
-    mapping: Mapping[str, str] | None,
+    mapping: Mapping[str, str | None] | None,
     dtypes: Sequence[str],
     jax_inputs: Any = None,
     flatten: Mapping[str, tuple[int, ...]] | None = None,
