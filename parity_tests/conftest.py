@@ -32,6 +32,8 @@ ONE_OF_EACH = (
     "guards",
     "preflight",
     "golden",
+    "foreign",
+    "compare",
 )
 
 
