@@ -14,6 +14,7 @@ import torch
 from jaxport.errors import UsageError
 
 from . import preflight, tolerances, views
+from .causes.training import explain_step
 from .judge import Sides, judge, measure
 from .observe_torch import TorchModel
 from .record import Arrays, Snapshot, rounding_draws
@@ -151,6 +152,14 @@ class _Lockstep:
             self.jax[name] = side
         self.grown: dict[str, float] = {}
         self.findings: list[Finding] = []
+        self.explained = False
+
+    def _explain(self, ours: Values, theirs: Values, base: Snapshot, number: int) -> None:
+        """Look for the causes of the first step that differs."""
+        setup = self.setup
+        found = explain_step(ours, theirs, base, self.truth.optimizer, number, setup.torch_layers, setup.sources)
+        self.findings += found
+        self.explained = bool(found)
 
     def advance(self, number: int, batch: list[np.ndarray]) -> tuple[list[Step], list[Tensor]]:
         """Take one step everywhere; return what is to be said of it, and its tensors."""
@@ -172,6 +181,8 @@ class _Lockstep:
                 self._is_training(number, before, side, base)
             found = self._judged(ours, None, theirs, [], mode)
             tensors = found if mode == "resync" else tensors
+            if mode == "resync" and not self.explained:
+                self._explain(ours, theirs, base, number)
             steps += self._steps(number, mode, found, our_loss, loss)
         if "float32" in self.jax:
             found, our_loss, their_loss = self._narrow(base, batch)

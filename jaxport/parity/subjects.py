@@ -34,7 +34,9 @@ class Ran:
 def key_of(path: Sequence[Any]) -> str:
     """Return the dotted path of a leaf of a pytree."""
     names = [getattr(part, "key", getattr(part, "idx", getattr(part, "name", part))) for part in path]
-    return ".".join(str(name) for name in names if name not in ("value", "raw_value"))
+    if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and names[-1] in ("value", "raw_value"):
+        names.pop()  # a variable's own attribute; a module may be called "value" too, as in attention
+    return ".".join(map(str, names))
 
 
 def mode_arguments(call: Callable[..., Any], training: bool) -> dict[str, Any]:
