@@ -54,6 +54,14 @@ class Hidden(torch.nn.Module):
         return self.inner(x) ** self.inner.power
 
 
+class Doubling(torch.nn.Module):
+    "Keeps another number than it was given: a call with it would make another layer."
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = 2 * factor
+
+
 class JaxScale(nnx.Module):
     def __init__(self, width, factor=1.0):
         self.width, self.factor = width, factor
@@ -197,6 +205,13 @@ def test_a_class_that_keeps_too_little_is_pickled(tmp_path: Path, users: Path) -
     text = users_own(tmp_path)[1].read_text()
     assert "The call that made this Hidden could not be told" in text
     assert "It also needs repro_users" in text
+
+
+def test_a_call_that_makes_another_layer_is_not_written(users: Path) -> None:
+    import repro_users  # type: ignore[import-not-found]
+
+    assert "pickle" in torch_recipe(repro_users.Doubling(3)).arrays
+    assert "pickle" not in torch_recipe(repro_users.Scale(3)).arrays
 
 
 TORCH_LAYERS = (
