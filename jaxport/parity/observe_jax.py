@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 from .recorder import Extras, Traced, values_of
 from .seen import Call, Key, Pass, Store
 from .subjects import Subject, subject
+from .weights.attention64 import float64_attention
 
 NOTHING = Extras({}, {}, [])
 
@@ -32,9 +34,12 @@ class JaxModel:
         self.order: list[Key] = []
         self.shapes: dict[Key, Call] = {}
 
-    def precision(self) -> Any:
-        """Return the context in which this precision exists."""
-        return jax.enable_x64(self.dtype == np.float64)
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """Return the context in which this precision exists, in `jax.nn.dot_product_attention` too."""
+        wide = self.dtype == np.float64
+        with jax.enable_x64(wide), float64_attention() if wide else nullcontext():
+            yield
 
     def _cast(self, array: Any) -> jax.Array:
         array = jnp.asarray(array)
