@@ -124,6 +124,12 @@ def norm_without_bias(rng: Any) -> Case:
     return output(nn.LayerNorm(7), rng.normal(0.1, 0.7, (3, 5, 7)), ours, rng)
 
 
+@case("cause/missing-scale")
+def norm_without_scale(rng: Any) -> Case:
+    ours = lambda w, x: layer_norm(w | {"weight": 0 * w["weight"] + 1}, x, 1e-5)  # noqa: E731
+    return output(nn.LayerNorm(7), rng.normal(0.1, 0.7, (3, 5, 7)), ours, rng)
+
+
 @case("cause/fast-variance")
 def fast_variance_in_float32(rng: Any) -> Case:
     x = rng.normal(1000.0, 1.0, (6, 37)).astype(np.float32)
@@ -219,6 +225,21 @@ def conv_without_bias(rng: Any) -> Case:
 def conv_without_dilation(rng: Any) -> Case:
     x = rng.normal(0.1, 1.0, (2, 3, 9, 11))
     return output(nn.Conv2d(3, 5, 3, dilation=2, padding=2), x, lambda w, x: conv(w, x, 1, ((2, 2), (2, 2))), rng)
+
+
+@case("cause/stride")
+def conv_at_stride_one(rng: Any) -> Case:
+    x = rng.normal(0.1, 1.0, (2, 3, 7, 9))
+    return output(nn.Conv2d(3, 5, 3, 2), x, conv, rng)
+
+
+@case("cause/groups")
+def groups_are_mixed(rng: Any) -> Case:
+    def ours(w: Any, x: Any) -> Any:
+        mixed = w["weight"].reshape(2, 3, 2, 3, 3).swapaxes(0, 1).reshape(6, 2, 3, 3)
+        return conv(w | {"weight": mixed}, x, feature_group_count=2)
+
+    return output(nn.Conv2d(4, 6, 3, groups=2), rng.normal(0.1, 1.0, (2, 4, 7, 9)), ours, rng)
 
 
 def transposed(w: Any, x: Any, stride: int, padding: Any, flip: bool) -> Any:

@@ -122,6 +122,12 @@ def mask_is_inverted(rng: Any) -> Case:
     return _attend(rng, ours, keywords={"key_padding_mask": hidden})
 
 
+@case("cause/mask-missing")
+def mask_is_not_used(rng: Any) -> Case:
+    hidden = np.array([[0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 1, 1, 1]], bool)
+    return _attend(rng, attention, keywords={"key_padding_mask": hidden})
+
+
 @case("cause/index-out-of-range")
 def table_is_too_short(rng: Any) -> Case:
     ids = np.array([[0, 3, 6], [5, 6, 1]])

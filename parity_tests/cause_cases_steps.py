@@ -114,6 +114,15 @@ def adam_eps_inside_the_root(rng: Any) -> Case:
     return step(lambda p: torch.optim.Adam(p, 1e-2, eps=1e-3), ours, rng, 3)
 
 
+@case("cause/bias-correction")
+def moments_are_not_corrected(rng: Any) -> Case:
+    raw = optax.GradientTransformation(
+        lambda p: (),
+        lambda g, s, p: (-1e-2 * 0.1 * g / (jnp.sqrt(1e-3 * g * g) + 1e-8), s),
+    )
+    return step(lambda p: torch.optim.Adam(p, 1e-2), raw, rng)
+
+
 @case("cause/weight-decay")
 def adamw_for_adam(rng: Any) -> Case:
     return step(lambda p: torch.optim.Adam(p, 1e-2, weight_decay=0.1), optax.adamw(1e-2, weight_decay=0.1), rng)

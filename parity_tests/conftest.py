@@ -32,6 +32,7 @@ ONE_OF_EACH = (
     "guards",
     "preflight",
     "golden",
+    "foreign",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +43,11 @@ class Case:
     classes: int = 0
     sums: bool = False
 
+    @property
+    def gradient(self) -> bool:
+        """Whether gradients are compared too: those of most layers are moved as their weights are."""
+        return self.sums or any(word in self.name for word in ("Attention", "groups", "ConvTranspose2d"))
+
 
 def call(model: Any, *inputs: Any) -> Any:
     """Call any JAX model."""
@@ -78,7 +82,8 @@ def linen(module: nn.Module, *shape: int, dtype: Any = jnp.float32, **evaluating
     return Linen(module, module.init(key(), jnp.zeros(shape, dtype), **evaluating), evaluating=evaluating)
 
 
-F64 = jnp.float64
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Options of the compiler: in float64 rounding is far below what is judged."""
 T = torch.nn
 CASES: list[Case] = [
     Case("nnx.Linear", lambda: nnx.Linear(3, 5, rngs=rngs()), lambda: T.Linear(3, 5), (2, 3), plain),
@@ -112,8 +117,10 @@ CASES: list[Case] = [
          lambda: T.ConvTranspose3d(2, 3, (1, 3, 2)), (2, 2, 2, 3, 4), last),
     Case("nnx.BatchNorm", lambda: nnx.BatchNorm(5, epsilon=1e-5, use_running_average=True, rngs=rngs()),
          lambda: T.BatchNorm2d(5), (2, 5, 3, 4), last),
-    Case("nnx.LayerNorm", lambda: nnx.LayerNorm(5, epsilon=1e-5, rngs=rngs()), lambda: T.LayerNorm(5), (2, 3, 5), plain),
-    Case("linen.LayerNorm 2 axes", lambda: linen(nn.LayerNorm(1e-5, reduction_axes=(1, 2), feature_axes=(1, 2)), 2, 3, 5),
+    Case("nnx.LayerNorm", lambda: nnx.LayerNorm(5, epsilon=1e-5, rngs=rngs()), lambda: T.LayerNorm(5), (2, 3, 5),
+         plain),
+    Case("linen.LayerNorm 2 axes",
+         lambda: linen(nn.LayerNorm(1e-5, reduction_axes=(1, 2), feature_axes=(1, 2)), 2, 3, 5),
          lambda: T.LayerNorm((3, 5)), (2, 3, 5), plain),
     Case("nnx.RMSNorm", lambda: nnx.RMSNorm(5, epsilon=1e-5, rngs=rngs()), lambda: T.RMSNorm(5, eps=1e-5), (2, 3, 5),
          plain),
@@ -139,7 +146,8 @@ CASES: list[Case] = [
          lambda: T.ConvTranspose2d(3, 5, (3, 2)), (2, 3, 5, 4), last),
     Case("linen.BatchNorm", lambda: linen(nn.BatchNorm(epsilon=1e-5), 2, 3, 4, 5, use_running_average=True),
          lambda: T.BatchNorm2d(5), (2, 5, 3, 4), last),
-    Case("linen.LayerNorm", lambda: linen(nn.LayerNorm(epsilon=1e-5), 2, 3, 5), lambda: T.LayerNorm(5), (2, 3, 5), plain),
+    Case("linen.LayerNorm", lambda: linen(nn.LayerNorm(epsilon=1e-5), 2, 3, 5), lambda: T.LayerNorm(5), (2, 3, 5),
+         plain),
     Case("linen.RMSNorm", lambda: linen(nn.RMSNorm(epsilon=1e-5), 2, 3, 5), lambda: T.RMSNorm(5, eps=1e-5), (2, 3, 5),
          plain),
     Case("linen.GroupNorm", lambda: linen(nn.GroupNorm(3, epsilon=1e-5), 2, 3, 4, 6), lambda: T.GroupNorm(3, 6),
@@ -276,6 +284,3 @@ def draw(case: Case) -> np.ndarray:
     """Return an input."""
     rng = np.random.default_rng(1)
     return rng.integers(case.classes, size=case.shape) if case.classes else rng.standard_normal(case.shape)
-
-
-warnings.filterwarnings  # noqa: B018

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from foreign_weight_cases import CASES, Case, draw, random_torch
+from foreign_weight_cases import CASES, QUICK, Case, draw, random_torch
 
 from jaxport.parity import tolerances
 from jaxport.parity.align import align
 from jaxport.parity.describe_jax import describe_jax
 from jaxport.parity.describe_torch import describe_torch
-from jaxport.parity.foreign import Linen
-from jaxport.parity.weights import Plan, cast, fill, leaves, plan
+from jaxport.parity.layer import Layers
+from jaxport.parity.weights import Plan, cast, fill, leaves, plan, probe
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +27,9 @@ def strict_jax() -> Iterator[None]:
         yield
 
 
-def plan_of(case: Case, model: Any, module: torch.nn.Module) -> Plan:
-    inputs = [jnp.moveaxis(jnp.asarray(draw(case)), 1, -1) if case.run.__name__ == "last" else jnp.asarray(draw(case))]
-    ours = describe_jax(model, inputs if isinstance(model, Linen) else None)
-    theirs = describe_torch(module)
-    return plan(ours, theirs, align(ours, theirs))
+def described(case: Case, model: Any) -> Layers:
+    x = jnp.asarray(draw(case))
+    return describe_jax(model, [jnp.moveaxis(x, 1, -1) if case.run.__name__ == "last" else x])
 
 
 def close(ours: Any, theirs: np.ndarray) -> None:
@@ -43,15 +41,16 @@ def close(ours: Any, theirs: np.ndarray) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_weights_outputs_and_gradients(case: Case) -> None:
     module, model = random_torch(case.torch()), cast(case.jax(), jnp.float64)
-    made = plan_of(case, model, module)
+    ours, theirs = described(case, model), describe_torch(module)
+    made = plan(ours, theirs, align(ours, theirs))
     assert not [finding for finding in made.findings if finding.level != "info"]
     state = {key: value.numpy() for key, value in module.state_dict().items()}
     arrays = made.to_jax(state)
     assert arrays.keys() == leaves(model).keys()
     filled = fill(model, arrays)
     _both_ways(made, state, arrays, case.sums)
-    x = draw(case)
-    _same_results(case, made, filled, module, x)
+    _same_results(case, made, filled, module, draw(case))
+    assert probe(described(case, filled)[""], theirs[""]) is None
 
 
 def _both_ways(made: Plan, state: dict[str, np.ndarray], arrays: dict[str, np.ndarray], sums: bool) -> None:
@@ -65,18 +64,21 @@ def _both_ways(made: Plan, state: dict[str, np.ndarray], arrays: dict[str, np.nd
 
 
 def _same_results(case: Case, made: Plan, model: Any, module: torch.nn.Module, x: np.ndarray) -> None:
-    tensor = torch.from_numpy(x)
-    theirs = case.run_torch(module, tensor)
+    theirs = case.run_torch(module, torch.from_numpy(x))
+    run = lambda arrays: case.run(fill(model, arrays), jnp.asarray(x))  # noqa: E731
+    if not case.gradient:
+        close(jax.jit(run, compiler_options=QUICK)(leaves(model)), theirs.detach().numpy())
+        return
     cotangent = np.random.default_rng(2).standard_normal(tuple(theirs.shape))
 
     def loss(arrays: dict[str, Any]) -> tuple[Any, Any]:
-        output = case.run(fill(model, arrays), jnp.asarray(x))
+        output = run(arrays)
         return (output * cotangent).sum(), output
 
-    ours = jax.jit(jax.grad(loss, has_aux=True))(leaves(model))
-    close(ours[1], theirs.detach().numpy())
+    gradients, output = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)(leaves(model))
+    close(output, theirs.detach().numpy())
     (theirs * torch.from_numpy(cotangent)).sum().backward()
-    gradients = made.gradients_to_torch(ours[0])
+    moved = made.gradients_to_torch(gradients)
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None
-        close(gradients[name], parameter.grad.numpy())
+        close(moved[name], parameter.grad.numpy())

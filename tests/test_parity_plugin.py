@@ -1,16 +1,19 @@
 """The pytest plugin: runs of pytest inside pytest, on reports made by hand."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jaxport.errors import DataError
 from jaxport.parity import deviations, ratchet
+from jaxport.parity.plugin_summary import write_files
 from jaxport.parity.result import Error, Finding, Report, Step, Tensor, Verdict, from_json
 
 pytest_plugins = "pytester"
@@ -299,6 +302,11 @@ def test_the_ratchet_holds_what_was_stored(project: pytest.Pytester, monkeypatch
             )
     run(project, option, "-k", "test_a", "--parity-ratchet-update").assert_outcomes(passed=1, deselected=1)
     assert json.loads(file.read_text())["tests"]["test_it.py::test_a"]["output x"]["required"] == 1e-16
+    monkeypatch.setenv("SIZE", "1e-11")  # an update stores what is worse, too, and keeps other tests
+    ratchet.save(file, {**ratchet.load(file), "test_other.py::test_c": {"output x": row}})
+    run(project, option, "-k", "test_a", "--parity-ratchet-update").assert_outcomes(passed=1, deselected=1)
+    assert json.loads(file.read_text())["tests"]["test_it.py::test_a"]["output x"]["required"] == 1e-11
+    assert ratchet.load(file)["test_other.py::test_c"] == {"output x": row}
 
 
 def test_workers_send_their_results(project: pytest.Pytester) -> None:
@@ -338,6 +346,7 @@ WRONG = {
     "deviation = 3": "deviation is no list of tables",
     "[[deviation]]\nid = 'a'": "deviation 'a': reason is missing; deviation 'a': expires is missing",
     ACCEPTED.replace("expires = 2030-06-30", "expires = '2030-06-30'"): "expires = '2030-06-30' is no date",
+    ACCEPTED.replace("2030-06-30", "2030-06-30T00:00:00"): "expires = datetime.datetime(2030, 6, 30, 0, 0) is no date",
     ACCEPTED.replace("1e-2", "0"): "max_rel = 0; a positive number is needed",
     ACCEPTED.replace("1e-2", "nan"): "max_rel = nan; a positive number",
     ACCEPTED.replace("1e-2", "true"): "max_rel = True; a positive number",
@@ -429,8 +438,46 @@ def test_a_tensor_that_is_no_longer_compared_is_said() -> None:
     stored = ratchet.measure(Report("", (made(Verdict.EQUAL, 1e-14, None, None),)))
     assert ratchet.worsened(stored, stored) == []
     assert "output a is in the ratchet and was not compared" in ratchet.worsened(stored, {})[0]
-    narrow = ratchet.measure(Report("", (made(Verdict.ROUNDING, None, 1e-6, 1e-5),)))
-    assert narrow["output a"]["dtype"] == "float32"
+
+
+def test_files_are_replaced_when_they_are_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "held.json"
+    ratchet.save(file, {})
+    before = file.read_text()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(DataError, match=r"held\.json cannot be written: No space left on device"):
+        ratchet.save(file, {"test_a": {}})
+    assert file.read_text() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_tests_of_like_names_have_files_of_their_own(tmp_path: Path) -> None:
+    report = Report("", (made(Verdict.EQUAL, 0.0, None, None),))
+    names = [name for test in ("test_a[b/c]", "test_a[b_c]") for name in write_files(report, test, tmp_path)]
+    assert len(set(names)) == 4
+    assert {Path(name).suffix for name in names} == {".json", ".html"}
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_the_ratchet_allows_a_few_roundings() -> None:
+    wide, narrow = made(Verdict.EQUAL, 0.0, None, None), made(Verdict.ROUNDING, None, 0.0, 1e-5)
+    for tensor, fine, worse in ((wide, 0.9e-15, 1.1e-15), (narrow, 0.9e-7, 1.1e-7)):
+        stored = ratchet.measure(Report("", (tensor,)))
+        now = [{"output a": {**stored["output a"], "required": required}} for required in (fine, worse)]
+        assert ratchet.worsened(stored, now[0]) == []
+        assert len(ratchet.worsened(stored, now[1])) == 1
+    assert stored["output a"]["dtype"] == "float32"
+
+
+def test_the_ratchet_holds_the_worst_of_one_name_that_counts() -> None:
+    sizes = (1e-15, 3e-14, 1e-15)
+    tensors = [made(Verdict.EQUAL, size, None, None) for size in sizes]
+    shown = replace(tensors[0], required=1e-3, decides=False)
+    assert ratchet.measure(Report("", (*tensors, shown)))["output a"]["required"] == 3e-14
 
 
 def test_steps_and_findings_are_problems() -> None:
@@ -439,3 +486,12 @@ def test_steps_and_findings_are_problems() -> None:
     bad = Step(1, "resync", "gradient", NAN, "w", 1e-10)
     (problem,) = deviations.problems_of(Report("", steps=(bad,)))
     assert problem.name == "step resync gradient"
+
+
+def test_the_page_names_every_option_and_its_file_is_read(project: pytest.Pytester, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "parity_pytest.md").read_text(encoding="utf-8")
+    option = re.compile(r"--parity-[a-z-]+")
+    assert set(option.findall(page)) == set(option.findall(run(project, "--help").stdout.str()))
+    (table,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "page.toml").write_text(table)
+    assert [one.id for one in deviations.load(tmp_path / "page.toml")] == ["gelu-tanh", "no-bias"]

@@ -129,8 +129,11 @@ def test_likely_causes_are_those_of_the_layer_causes_before_hints() -> None:
     first = report.first_divergence
     assert first is not None
     far = Finding("cause/elsewhere", "error", "x", "fc2", "head.fc2")
-    found = words.causes(report.with_findings([far]), first)
-    assert [finding.rule for finding in found] == ["cause/padding", "lint/padding", "cause/elsewhere"]
+    guard = Finding("guard/zero-bias", "error", "x", "conv2", "features.conv2")
+    found = words.causes(report.with_findings([far, guard]), first)
+    assert [finding.rule for finding in found] == ["cause/padding", "lint/padding"]
+    other = replace(report, findings=(report.findings[1], far, guard))
+    assert [finding.rule for finding in words.causes(other, first)] == ["cause/elsewhere", "lint/padding"]
 
 
 def test_numbers_have_one_width_and_odd_ones_a_name() -> None:
@@ -191,6 +194,21 @@ def test_the_tree_keeps_what_is_below_a_module_together() -> None:
     assert [node.name for node in found] == ["model", "b", "x", "a", "y.z", "c#1"]
     assert [node.own for node in found] == [[3], [], [0], [], [1], [2]]
     assert [node.depth for node in found] == [0, 1, 2, 1, 2, 1]
+
+
+def test_gradients_place_a_difference_only_if_nothing_else_does() -> None:
+    out, gradient = parity_reports.tensor, replace(parity_reports.tensor("gradient", "a.w", "a.w", (2,), 1.0))
+    good, bad = out("output", "a", "a", (2,), 1e-16), out("output", "b", "b", (2,), 1.0)
+    modules = (Module("a", "K"), Module("b", "K"))
+    assert [node.ok for node in nodes(Report("t", (good, bad, gradient), modules=modules))] == [False, True, False]
+    assert [node.ok for node in nodes(Report("t", (good, gradient), modules=modules))] == [False, False, True]
+
+
+def test_what_agrees_beside_a_true_zero_is_not_called_far() -> None:
+    zero = replace(parity_reports.tensor("gradient", "a", "a", (2,), 2.0, verdict=Verdict.ROUNDING), required=0.0)
+    small = parity_reports.tensor("gradient", "b", "b", (2,), 1e-13)
+    assert [t.torch_path for t in worst_first([zero, small])] == ["b", "a"]
+    assert "2 tensors agree, worst 1.0e-13" in shown(Report("t", (zero, small)))
 
 
 def test_what_does_not_count_does_not_colour_the_tree() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .report import to_markdown as to_markdown
     from .result import Report as Report
     from .result import Verdict as Verdict
+    from .trainers import recording as recording
     from .trajectory import Trajectory as Trajectory
     from .trajectory import run_free as run_free
 
@@ -28,6 +29,7 @@ _HOMES = {
     "Check": "check",
     "compare": "comparison",
     "train": "lockstep",
+    "recording": "trainers",
     "Function": "foreign",
     "Linen": "foreign",
     "check_port": "port_checks",

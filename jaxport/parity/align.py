@@ -37,6 +37,7 @@ class Alignment:
         jax_left: paths of layers with arrays that found no partner.
         torch_left: the same of PyTorch's.
         findings: what was ambiguous, and what is left.
+        left_out: paths of the JAX arrays that the map leaves out.
         units: the pairs whose arrays are transferred.
     """
 
@@ -44,6 +45,7 @@ class Alignment:
     jax_left: tuple[str, ...] = ()
     torch_left: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    left_out: tuple[str, ...] = ()
     units: tuple[UnitPair, ...] = field(default=(), repr=False)
 
 
@@ -78,6 +80,7 @@ class _Aligner:
         self.pairs = [UnitPair(ours, theirs, "map") for ours, theirs in mapped.pairs]
         self.findings = list(mapped.findings)
         self.renamed = mapped.renamed
+        self.left_out = tuple(mapped.left_out)
 
     def run(self) -> None:
         """Align whole layers, then the parts of those that found no partner."""
@@ -89,6 +92,7 @@ class _Aligner:
             self.torch_left = [part for unit in self.torch_left for part in _parts(unit, whole)]
             self._match()
         self._by(_class_and_shape, "class and shape", alone=True)
+        self._by(_class_and_weights, "class and shape", alone=True)
 
     def _guess(self) -> None:
         """Pair layers of no known class (of a bare pytree, say) with a Linear or convolution at the same path."""
@@ -177,11 +181,16 @@ class _Aligner:
         jax_left = tuple(dict.fromkeys(unit.path for unit in self.jax_left))
         torch_left = tuple(dict.fromkeys(unit.path for unit in self.torch_left))
         findings = (*self.findings, *_order_finding(self.pairs))
-        return Alignment(pairs, jax_left, torch_left, tuple(findings), tuple(self.pairs))
+        return Alignment(pairs, jax_left, torch_left, findings, self.left_out, tuple(self.pairs))
 
 
 def _class_and_shape(unit: Any) -> tuple[Any, ...]:
     return unit.family, tuple(sorted(unit.signature.items()))
+
+
+def _class_and_weights(unit: Any) -> tuple[Any, ...]:
+    """Return what is left if one side has a bias and the other has not: then the finding is about the bias alone."""
+    return unit.family, tuple(sorted((name, size) for name, size in unit.signature.items() if name != "bias"))
 
 
 def _groups(units: Sequence[Any], key: Callable[[Any], Any], skip_automatic: bool) -> dict[Any, list[Any]]:

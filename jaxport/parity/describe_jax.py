@@ -68,7 +68,7 @@ def public_kind(cls: type, packages: Sequence[str]) -> str:
 def _nnx_layers(model: nnx.Module) -> Iterator[tuple[str, Layer]]:
     for path, module in nnx_modules(model):
         arrays = {name: array_of(value) for name, value in members(module) if is_array(value)}
-        children = any(isinstance(value, nnx.Module | list | tuple | dict) for _, value in members(module))
+        children = any(True for _, value in members(module) for _ in _walk("", value, set()))
         kind = public_kind(type(module), ("flax.nnx", "jaxport.nn"))
         yield path, Layer(path, kind, settings_of(module), arrays, module, children)
 

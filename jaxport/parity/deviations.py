@@ -14,7 +14,7 @@ from typing import Any
 from jaxport.errors import DataError
 
 from . import tolerances
-from .result import Finding, Report, Step, Tensor
+from .result import Error, Finding, Report, Step, Tensor
 
 _TEXTS = ("id", "test", "reason")
 _FIELDS = (*_TEXTS, "tensor", "finding", "max_rel", "expires")
@@ -137,12 +137,17 @@ def amount(tensor: Tensor) -> float:
 
     Where neither does alone (rounding that is amplified), the larger; infinite where shapes or dtypes differ.
     """
-    wide, narrow = tensor.float64, tensor.float32
-    failing = [wide.max_rel] if wide and not wide.max_rel <= tolerances.FLOAT64_RTOL else []
-    if narrow and tensor.limit is not None and not narrow.max_abs <= tensor.limit:
-        failing.append(narrow.max_rel)
-    errors = failing or [error.max_rel for error in (wide, narrow) if error]
+    errors = [error.max_rel for error in _failing(tensor).values()]
     return max((math.inf if math.isnan(error) else error for error in errors), default=math.inf)
+
+
+def _failing(tensor: Tensor) -> dict[str, Error]:
+    """Return the errors by the precisions that fail; all that there are, if none does by itself."""
+    wide, narrow = tensor.float64, tensor.float32
+    failing = {"float64": wide} if wide and not wide.max_rel <= tolerances.FLOAT64_RTOL else {}
+    if narrow and tensor.limit is not None and not narrow.max_abs <= tensor.limit:
+        failing["float32"] = narrow
+    return failing or {dtype: error for dtype, error in (("float64", wide), ("float32", narrow)) if error}
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -176,11 +181,10 @@ def _tensor_text(tensor: Tensor) -> str:
     place = tensor.name + (f" (JAX: {tensor.jax_path})" if tensor.jax_path != tensor.torch_path else "")
     if tensor.note and amount(tensor) == math.inf:
         return f"{place} is {tensor.verdict}: {tensor.note}"
-    runs = {"float64": tensor.float64, "float32": tensor.float32}
+    # float64 decides: what float32 is then says nothing more.
     numbers = [
         f"{dtype} {error.max_rel:.1e} at {list(error.index)}: {error.ours:.7g} for {error.theirs:.7g}"
-        for dtype, error in runs.items()
-        if error
+        for dtype, error in list(_failing(tensor).items())[:1]
     ]
     numbers += [f"shape {tensor.jax_shape} for {tensor.torch_shape}"] if not numbers else []
     return f"{place} is {tensor.verdict}: {', '.join(numbers)}{f' ({tensor.note})' if tensor.note else ''}"

@@ -57,7 +57,7 @@ def train(
             step gets the model's inputs with the channels last if its model has them so.
         jax_model: the JAX model.
         torch_model: PyTorch's.
-        jax_optimizer: an optax optimiser.
+        jax_optimizer: an optax optimiser; for Linen and functions it is the one that the step uses.
         torch_optimizer: returns PyTorch's optimiser of parameters: ``partial(torch.optim.Adam, lr=1e-3)``.
         weights: "torch", "jax" or None, as in `compare`.
         mapping: JAX's path → PyTorch's, as in `compare`.
@@ -250,6 +250,9 @@ class _Lockstep:
             for key, theirs in values.items():
                 mine = ours[kind].get(key)
                 leaf = key.rpartition("/")[2]
+                if kind == "gradient" and not ours[kind]:
+                    self._unseen()
+                    continue
                 if theirs is None or (mine is None and leaf not in sources and kind != "loss"):
                     continue
                 blank = Tensor(kind, sources.get(leaf, ""), key, (), theirs.shape, "", "", Verdict.DIFFERENT, mode=mode)
@@ -269,6 +272,11 @@ class _Lockstep:
                 tensor = judge(named, sides, scale=scale if kind == "gradient" else None)
                 found.append(self._excused(tensor, leaf in zero, mode))
         return found
+
+    def _unseen(self) -> None:
+        text = "the gradients inside the JAX step are not seen, and not compared"
+        fix = "tx = parity.recording(tx), in the step and as jax_optimizer"
+        self.findings.append(Finding("train/gradients", "info", text, fix=fix))
 
     def _unmatched(self, key: str) -> None:
         text = f"PyTorch's optimiser keeps {key.partition('/')[0]}, of which the JAX optimiser's state has nothing"

@@ -53,6 +53,7 @@ class Mapped:
     jax_left: Sequence[JaxUnit]
     torch_left: Sequence[TorchUnit]
     findings: Sequence[Finding]
+    left_out: Sequence[str]
     renamed: Callable[[str], str]
 
 
@@ -81,7 +82,7 @@ def apply_map(
     def renamed(path: str) -> str:
         return next((new for rule in rules if (new := rule.rename(path)) is not None), path)
 
-    return Mapped(pairs, taker.jax_left, taker.torch_left, findings, renamed)
+    return Mapped(pairs, taker.jax_left, taker.torch_left, findings, taker.dropped, renamed)
 
 
 def _paths(layers: Layers) -> list[str]:
@@ -89,7 +90,7 @@ def _paths(layers: Layers) -> list[str]:
 
 
 def _near(path: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(path, [name for name in known if name], 1)
+    near = difflib.get_close_matches(path, [name for name in known if name], 1, 0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

@@ -17,6 +17,7 @@ class Taker:
     def __init__(self, ours: list[JaxUnit], theirs: list[TorchUnit], jax: Layers, torch: Layers) -> None:
         self.jax_left, self.torch_left = list(ours), list(theirs)
         self._jax, self._torch = jax, torch
+        self.dropped: list[str] = []
         self._kept: dict[str, TorchUnit] = {}
 
     def is_container(self, jax_path: str, torch_path: str) -> bool:
@@ -31,7 +32,9 @@ class Taker:
         for unit in list(self.jax_left):
             if any(_at(key, path) for key in unit.keys) and not all(_at(key, path) for key in unit.keys):
                 self._split_jax(unit)
-        self.jax_left = [unit for unit in self.jax_left if not all(_at(key, path) for key in unit.keys)]
+        gone = [unit for unit in self.jax_left if all(_at(key, path) for key in unit.keys)]
+        self.dropped += [key for unit in gone for key in unit.keys]
+        self.jax_left = [unit for unit in self.jax_left if unit not in gone]
 
     def jax(self, path: str) -> JaxUnit | None:
         """Take the unit at a JAX path: a layer, a part of one, or an array; None if there is none."""

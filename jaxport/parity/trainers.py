@@ -168,7 +168,7 @@ class Recorded(NamedTuple):
 
 
 def recording(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Return an optimiser that does the same and keeps the gradients it is given."""
+    """Return an optimiser that does the same and keeps the gradients it is given, for `train` to see them."""
     wrapped = optax.with_extra_args_support(optimizer)
 
     def init(params: Any) -> Recorded:
@@ -187,7 +187,8 @@ class JaxTrainer:
     Args:
         model: `nnx.Module`, `parity.Linen`, `parity.Function` or an Equinox module.
         dtype: its precision.
-        optimizer: the optax optimiser.
+        optimizer: the optax optimiser; for other models than nnx's it is what the step uses, and gradients are seen if
+            it is ``parity.recording(optimizer)``.
         step: for nnx ``step(model, optimizer, *batch) → loss`` (optimizer is an `nnx.Optimizer`); else
             ``step(params, opt_state, *batch) → (params, opt_state, loss)``, of Linen with the variables as params.
         masks: of the dropouts.
@@ -204,8 +205,7 @@ class JaxTrainer:
                 self.optimizer = nnx.Optimizer(self.model, recording(optimizer), wrt=nnx.Param)
             else:
                 self.params = jax.tree.map(self._cast, _parameters_of(model))
-                self.transform = recording(optimizer)
-                self.opt_state = self.transform.init(_trained(self.params, model))
+                self.opt_state = optimizer.init(_trained(self.params, model))
 
     def precision(self) -> Any:
         """Return the context in which this precision exists."""

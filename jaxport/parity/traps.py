@@ -346,7 +346,6 @@ OTHER_RULES: dict[str, str] = {
     "cause/attention-scale": "scores are not divided by the root of the head's size",
     "cause/gru-update-gate": "the update gate is used the other way round",
     "cause/activation": "another activation",
-    "cause/dtype": "dtypes differ, values agree",
     "cause/adam-eps": "Adam's eps inside the root",
     "cause/weight-decay": "weight decay coupled on one side and decoupled on the other",
     "cause/nesterov": "Nesterov's momentum on one side only",

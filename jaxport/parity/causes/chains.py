@@ -97,10 +97,11 @@ def _chains(case: Case) -> Iterator[Chain]:
         yield inputs, [own[0]], [own[1]]
     if case.before is None:
         return
-    between = [_link(layer, case, False) for layer in case.between]
+    leaves = [layer for layer in case.between if not layer.children]  # a container computes nothing of its own
+    between = [_link(layer, case, False) for layer in leaves]
     links = [link for link in between if link is not None]
     tail = [own] if own else []
-    if len(links) == len(case.between) and (links or tail):
+    if len(links) == len(leaves) and (links or tail):
         yield _chain(case.before, [*links, *tail])
     goal = case.theirs if case.kind == "input" or not tail else case.first_input
     for guess in guesses(case.before, goal, case):

@@ -90,16 +90,17 @@ def _padded(layer: Runner, pads: list[tuple[int, int]]) -> Any:
 def _settings(layer: Runner, case: Case) -> list[Variant]:
     module, found = layer.module, []
     n = len(module.kernel_size)
-    for name, theirs, names in (
-        ("stride", module.stride, ("strides", "stride")),
-        ("dilation", module.dilation, ("kernel_dilation", "dilation")),
+    for rule, theirs, names in (
+        ("cause/stride", module.stride, ("strides", "stride")),
+        ("cause/dilation", module.dilation, ("kernel_dilation", "dilation")),
     ):
+        name = names[-1]
         told = case.setting(*names)
         told = (told,) * n if isinstance(told, int) else tuple(told) if told is not None else (1,) * n
         for ours in dict.fromkeys((told, (1,) * n, (2,) * n)):
             if ours != tuple(theirs):
                 text = f"JAX's {name} is {ours}, PyTorch's {tuple(theirs)}"
-                found.append(Variant(f"cause/{name}", text, layer.changed(**{name: ours}), f"{names[0]}={theirs}"))
+                found.append(Variant(rule, text, layer.changed(**{name: ours}), f"{names[0]}={theirs}"))
     if module.groups > 1:
         weight = layer.array("weight")
         split = weight.reshape(module.groups, -1, *weight.shape[1:])

@@ -10,6 +10,8 @@ from jaxport.parity.result import Module, Report, Tensor, Verdict
 RANK = {verdict: number for number, verdict in enumerate(Verdict)}
 """Verdicts from best, 0, to worst."""
 
+GRADIENTS = ("gradient", "input_gradient", "activation_gradient")
+
 
 @dataclass
 class Node:
@@ -23,7 +25,7 @@ class Node:
         own: positions, in ``report.tensors``, of the tensors that are its own.
         below: positions of its own and of those of all modules below it.
         shown: position of the tensor whose errors stand in its line: one that fails, else its output; -1 for none.
-        verdict: the worst that counts among `below`; None if nothing was compared.
+        verdict: the worst that counts among `below`, without gradients if other tensors fail; None for none.
         name: its path from its parent.
     """
 
@@ -44,11 +46,15 @@ class Node:
 
 
 def size(tensor: Tensor) -> float:
-    """Return its relative error in float64, of float32 where that was not run; infinite for NaN, 0 if not measured."""
+    """Return how far it is off, relatively: in float64, in float32 where that was not run; NaN counts as infinite.
+
+    Of a tensor that agrees it is the tolerance that it requires: an error beside a true zero is not told relatively.
+    """
     error = tensor.float64 or tensor.float32
     if error is None:
         return 0.0
-    return error.max_rel if error.max_rel == error.max_rel else float("inf")
+    value = tensor.required if tensor.verdict.ok else error.max_rel
+    return value if value == value else float("inf")
 
 
 def worst_first(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -95,12 +101,17 @@ def _home(path: str, known: dict[str, int]) -> str:
 
 
 def _add_up(found: list[Node], tensors: Sequence[Tensor]) -> None:
+    # A difference in a gradient is carried back to all layers before it: it tells a place only if nothing else does.
+    forward = any(not tensor.ok for tensor in tensors if tensor.kind not in GRADIENTS)
     for number in reversed(range(len(found))):
         node = found[number]
         node.below[:0] = node.own
-        counted = [tensors[i].verdict for i in node.below if tensors[i].decides]
-        node.verdict = max(counted, key=RANK.__getitem__, default=None)
-        node.shown = max(node.own or node.below, key=lambda i: _weight(tensors[i]), default=-1)
+        telling = [i for i in node.below if not (forward and tensors[i].kind in GRADIENTS)]
+        node.verdict = max(
+            (tensors[i].verdict for i in telling if tensors[i].decides), default=None, key=RANK.__getitem__
+        )
+        own = [i for i in telling if i in node.own]
+        node.shown = max(own or telling, key=lambda i: _weight(tensors[i]), default=-1)
         if node.parent >= 0:
             found[node.parent].below.extend(node.below)
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from jaxport.parity.result import Finding, Report, Tensor, Verdict
 
 from . import words
-from .nodes import RANK, Node, nodes, worst_first
+from .nodes import GRADIENTS, RANK, Node, nodes, size, worst_first
 
 STYLES = {
     Verdict.EQUAL: "cyan",
@@ -28,7 +28,6 @@ SMALL = 20
 """A tree of so many lines is not folded."""
 MOST = 8
 """So many gradients and findings are listed."""
-_GRADIENTS = ("gradient", "input_gradient", "activation_gradient")
 _IN_TREE = ("output", "input")
 
 
@@ -44,9 +43,9 @@ def tree(report: Report, *, full: bool = False) -> RenderableType:
         parts += [_heading("First divergence"), _first(report, first)]
     if any(tensor.kind in _IN_TREE for tensor in report.tensors):
         parts += [_heading("Layers"), _layers(report, full)]
-    gradients = [tensor for tensor in report.tensors if tensor.kind in _GRADIENTS]
+    gradients = [tensor for tensor in report.tensors if tensor.kind in GRADIENTS]
     parts += _listed("Gradients, worst first", gradients, full)
-    parts += _listed("Other tensors", [t for t in report.tensors if t.kind not in (*_GRADIENTS, *_IN_TREE)], full)
+    parts += _listed("Other tensors", [t for t in report.tensors if t.kind not in (*GRADIENTS, *_IN_TREE)], full)
     parts += _findings(report.findings, full)
     if report.steps:
         parts += [_heading("Training"), *(Text(line) for line in words.training_lines(report))]
@@ -94,9 +93,8 @@ def _first(report: Report, tensor: Tensor) -> RenderableType:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    title = Text.assemble(
-        (f"{words.what(tensor)} of ", ""), (words.place(tensor.jax_path, tensor.torch_path), "bold"), kinds, "  "
-    )
+    where = words.place(tensor.jax_path, tensor.torch_path)
+    title = Text.assemble(f"{words.kind(tensor)} of ", (where, "bold"), kinds, words.mode(tensor), "  ")
     table.add_row(Text("what"), title + _word(tensor.verdict))
     for name, text in words.facts(tensor):
         table.add_row(Text(name), Text(text))
@@ -167,7 +165,7 @@ def _add_fold(table: Table, report: Report, listed: Sequence[Node], run: list[in
     named = ", ".join(names) if len(names) < 4 else f"{names[0]} … {names[-1]}"
     layers = words.plural(sum(_size(listed, n) for n in run), "layer")
     text = Text(f"{'  ' * listed[run[0]].depth}{layers} agree: {named}", "dim")
-    worst = max(tensors, key=lambda t: t.float64.max_rel if t.float64 else 0.0, default=None)
+    worst = max((t for t in tensors if t.kind not in GRADIENTS), key=size, default=None)
     verdict = max((v for n in run if (v := listed[n].verdict)), default=None, key=RANK.__getitem__)
     table.add_row(text, *_numbers(worst), _word(verdict))
 
@@ -194,14 +192,14 @@ def _listed(title: str, tensors: Sequence[Tensor], full: bool) -> list[Renderabl
     if shown:
         table = _errors_table("tensor")
         for tensor in shown:
-            kind = words.what(tensor).replace(" gradient", "").replace("gradient", "parameter")
-            name = Text.assemble((f"{kind} ", "dim"), tensor.torch_path or "model")
+            kind = words.kind(tensor).replace(" gradient", "").replace("gradient", "parameter")
+            name = Text.assemble((f"{kind} ", "dim"), tensor.torch_path or "model", (words.mode(tensor), "dim"))
             table.add_row(name, *_numbers(tensor), _word(tensor.verdict))
         parts.append(table)
     if rest > 0:
         parts.append(Text(f"{rest} more that do not agree", "dim"))
     if agreeing := [tensor for tensor in ordered if tensor.ok]:
-        worst = words.number(agreeing[0].float64.max_rel if agreeing[0].float64 else None)
+        worst = words.number(size(agreeing[0]))
         verb = "agrees" if len(agreeing) == 1 else "agree"
         parts.append(Text(f"{words.plural(len(agreeing), 'tensor')} {verb}, worst {worst}", "dim"))
     return parts
@@ -224,7 +222,7 @@ def _finding(finding: Finding) -> Text:
     if finding.trap is not None:
         text.append(f" (trap {finding.trap})", "dim")
     if finding.jax_path or finding.torch_path:
-        text.append(f" {words.place(finding.jax_path, finding.torch_path)}", "bold")
+        text.append(f" {words.finding_place(finding)}", "bold")
     text.append(f": {finding.message}")
     if finding.fix:
         text.append(f"\n  fix: {finding.fix}", "green")

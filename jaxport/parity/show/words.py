@@ -63,10 +63,14 @@ def headline(report: Report) -> str:
     return "; ".join(reasons)
 
 
-def what(tensor: Tensor) -> str:
-    """Return the kind of a tensor, and the mode of the pass if it has one: ``activation gradient, train``."""
-    kind = tensor.kind.replace("_", " ")
-    return f"{kind}, {tensor.mode}" if tensor.mode else kind
+def kind(tensor: Tensor) -> str:
+    """Return the kind of a tensor in words: ``activation gradient``."""
+    return tensor.kind.replace("_", " ")
+
+
+def mode(tensor: Tensor) -> str:
+    """Return the mode of its pass, as it stands behind a name: " (train)", "" without one."""
+    return f" ({tensor.mode})" if tensor.mode else ""
 
 
 def place(jax_path: str | None, torch_path: str) -> str:
@@ -75,6 +79,13 @@ def place(jax_path: str | None, torch_path: str) -> str:
     if not ours and not theirs:
         return "the model"
     return f"{theirs or 'the model'} ↔ {ours or 'the model'}" if ours != theirs else theirs
+
+
+def finding_place(finding: Finding) -> str:
+    """Return where a finding is: both paths, or the one that it names."""
+    if finding.jax_path and finding.torch_path:
+        return place(finding.jax_path, finding.torch_path)
+    return finding.torch_path or finding.jax_path or "the model"
 
 
 def where_it_arises(tensor: Tensor) -> str:
@@ -131,19 +142,28 @@ def shape(values: Sequence[int]) -> str:
 
 
 def causes(report: Report, tensor: Tensor, most: int = 4) -> list[Finding]:
-    """Return the findings that may explain why a tensor differs: at its layer first, causes before hints."""
+    """Return the findings that may explain why a tensor differs.
+
+    Those of its layer, causes before the linter's; if its layer has no cause, the causes found elsewhere too.
+    """
 
     def here(finding: Finding) -> bool:
         pairs = ((finding.torch_path, tensor.torch_path), (finding.jax_path, tensor.jax_path))
         return any(a and (a == b or b.startswith(f"{a}.")) for a, b in pairs)
 
-    fitting = [f for f in report.findings if (here(f) and f.level != "info") or f.rule.startswith("cause/")]
-    return sorted(fitting, key=lambda f: (not here(f), not f.rule.startswith("cause/"), LEVELS.index(f.level)))[:most]
+    found = [finding for finding in report.findings if finding.rule.startswith("cause/")]
+    at = [finding for finding in report.findings if here(finding) and finding.rule.startswith(("cause/", "lint/"))]
+    fitting = at if any(finding in found for finding in at) else [*found, *at]
+    return sorted(fitting, key=lambda f: (not f.rule.startswith("cause/"), not here(f), _level(f)))[:most]
+
+
+def _level(finding: Finding) -> int:
+    return LEVELS.index(finding.level) if finding.level in LEVELS else len(LEVELS)
 
 
 def by_level(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings, errors first."""
-    return sorted(findings, key=lambda finding: LEVELS.index(finding.level) if finding.level in LEVELS else len(LEVELS))
+    return sorted(findings, key=_level)
 
 
 def numbers(steps: Iterable[Step]) -> list[int]:

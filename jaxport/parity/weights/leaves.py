@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxport.errors import UsageError
@@ -69,9 +70,7 @@ def cast(model: Any, dtype: Any) -> Any:
     """
     if jnp.dtype(dtype) != jax.dtypes.canonicalize_dtype(dtype):
         raise UsageError(f"dtype={jnp.dtype(dtype).name} needs x64: jax.config.update('jax_enable_x64', True)")
-    done = _replaced(
-        model, lambda _, value: value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
-    )
+    done = _replaced(model, lambda _, value: _as(value, dtype))
     if isinstance(done, nnx.Module):
         for _, module in nnx_modules(done):
             _set_dtypes(module, dtype, setattr)
@@ -80,6 +79,13 @@ def cast(model: Any, dtype: Any) -> Any:
     if isinstance(done, Linen):
         return dataclasses.replace(done, module=_casting(done.module, dtype))
     return done
+
+
+def _as(value: Any, dtype: Any) -> Any:
+    """Return a floating-point array in another dtype; NumPy does it, which compiles no program for every shape."""
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    return value.astype(dtype) if isinstance(value, jax.core.Tracer) else jnp.asarray(np.asarray(value).astype(dtype))
 
 
 _DTYPES = ("dtype", "param_dtype", "preferred_element_type")

@@ -39,7 +39,7 @@ def leftover_findings(
 
 
 def _leaves(leaves: Mapping[str, object], alignment: Alignment) -> Iterator[Finding]:
-    paired = {key for pair in alignment.units for key in pair.jax.keys}
+    paired = {key for pair in alignment.units for key in pair.jax.keys} | set(alignment.left_out)
     for key, layer in leaves.items():
         if key in paired:
             continue

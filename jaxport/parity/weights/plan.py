@@ -68,11 +68,22 @@ class Plan:
         """
         arrays = {key: as_numpy(state[key]) for key in state if any(key in entry.torch for entry in self.entries)}
         _check(arrays, {slot.key: None for entry in self.entries for slot in entry.slots}, "the state dict")
+        self._check_shapes(arrays)
         found: dict[str, np.ndarray] = {}
         for entry in self.entries:
             parts = tuple(slot.read(arrays[slot.key]) for slot in entry.slots)
             found |= zip(entry.jax, entry.move.to_jax(parts), strict=True)
         return {key: np.ascontiguousarray(value) if value.ndim else value for key, value in found.items()}
+
+    def _check_shapes(self, arrays: Mapping[str, np.ndarray]) -> None:
+        slots = {slot.key: slot for entry in self.entries for slot in entry.slots}
+        wrong = [
+            f"{key}: shape {arrays[key].shape} in the state dict, {slot.whole_shape} in the plan"
+            for key, slot in slots.items()
+            if arrays[key].shape != slot.whole_shape
+        ]
+        if wrong:
+            raise UsageError("; ".join(wrong))
 
     def to_torch(self, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the state dict that JAX leaves mean.

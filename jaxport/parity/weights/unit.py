@@ -15,6 +15,11 @@ UNCOUNTED = "num_batches_tracked"
 """BatchNorm's counter, that only PyTorch and jaxport.nn have: it matters where momentum is None alone."""
 
 
+def _counts(family: str, name: str) -> bool:
+    """Say whether an array tells layers apart: of recurrent layers each side may have biases that the other has not."""
+    return name != UNCOUNTED and not (family in ("lstm", "gru", "rnn") and name.startswith("bias"))
+
+
 @dataclass(frozen=True)
 class Slot:
     """One array of a PyTorch unit: a tensor of the state dict, or some rows of it.
@@ -30,6 +35,12 @@ class Slot:
     shape: Shape
     rows: tuple[int, int, int] | None = None
     order: tuple[int, ...] | None = None
+
+    @property
+    def whole_shape(self) -> Shape:
+        """The shape of the tensor."""
+        part = self.shape if self.order is None else tuple(self.shape[axis] for axis in np.argsort(self.order))
+        return part if self.rows is None else (self.rows[2], *part[1:])
 
     def read(self, array: np.ndarray) -> np.ndarray:
         """Return its part of the tensor."""
@@ -96,7 +107,7 @@ class TorchUnit:
     @property
     def signature(self) -> dict[str, Shape]:
         """Its shapes by name."""
-        return {name: slot.shape for name, slot in self.slots.items() if name != UNCOUNTED}
+        return {name: slot.shape for name, slot in self.slots.items() if _counts(self.family, name)}
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,7 @@ class JaxUnit:
             name: shape
             for rule in self.rules
             for name, shape in zip(rule.names, rule.shapes, strict=True)
-            if name != UNCOUNTED
+            if _counts(self.family, name)
         }
 
     @property

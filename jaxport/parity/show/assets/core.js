@@ -71,8 +71,8 @@ function path(text, name = "path") {
 
 const both = (jax, torch) => {
   if (!jax && !torch) return "the model";
-  if (!jax || jax === torch) return path(torch);
-  return el("span", {}, torch ? path(torch) : "the model", el("span", { class: "to", title: "stands for" }, " ↔ "), path(jax));
+  if (!jax || !torch || jax === torch) return path(torch || jax);
+  return el("span", {}, path(torch), el("span", { class: "to", title: "stands for" }, " ↔ "), path(jax));
 };
 
 // Errors as numbers; sizes relative to the tensor's largest magnitude, its own rounding too.

@@ -55,8 +55,8 @@ function buildFirst() {
   const module = data.nodes.find((node) => node.path === t.torch_path);
   const causes = data.causes.map((i) => findingCard(report.findings[i]));
   section("first", "First divergence",
-    el("p", { class: "what" }, verdictTag(t.verdict), ` ${whatText(t)} of `, both(t.jax_path, t.torch_path),
-      module?.kind ? el("span", { class: "muted" }, ` ${module.kind.split(".").at(-1)}`) : null),
+    el("p", { class: "what" }, verdictTag(t.verdict), ` ${t.kind.replaceAll("_", " ")} of `, both(t.jax_path, t.torch_path),
+      el("span", { class: "muted" }, module?.kind ? ` ${module.kind.split(".").at(-1)}` : "", t.mode ? ` (${t.mode})` : "")),
     data.where[data.first] ? el("p", { class: "says" }, data.where[data.first]) : "",
     el("div", { class: "split" },
       el("div", {}, ...factList(t), t.note ? el("p", { class: "note" }, t.note) : null),

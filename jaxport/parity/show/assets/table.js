@@ -30,7 +30,7 @@ function tensorRow(t) {
   const other = t.jax_path !== t.torch_path ? path(t.jax_path || "the model", "other") : null;
   const row = el("tr", { class: `${t.ok ? "ok" : "fails"}${open ? " opened" : ""}`, "data-row": t.number },
     el("td", { class: "n wide muted" }, t.number + 1), el("td", {}, verdictTag(t.verdict, t.decides)),
-    el("td", { class: "wide" }, whatText(t)), el("td", { class: "names" }, name, other),
+    el("td", { class: "wide kinds" }, t.kind.replaceAll("_", " "), t.mode ? el("span", { class: "other" }, t.mode) : null), el("td", { class: "names" }, el("span", { class: "narrow other" }, whatText(t)), name, other, t.note ? el("span", { class: "aside", title: t.note }, t.note) : null),
     el("td", { class: "wide shape" }, shapeText(t.torch_shape)),
     el("td", { class: "n" }, size(t.float64?.max_rel ?? null)), el("td", { class: "n wide" }, size(t.float32?.max_rel ?? null)),
     el("td", { class: "n wide" }, ratioText(t.ratio)), el("td", { class: "n wide" }, size((t.local64 ?? t.local32)?.max_rel ?? null)),
