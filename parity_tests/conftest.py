@@ -33,6 +33,8 @@ ONE_OF_EACH = (
     "preflight",
     "golden",
     "foreign",
+    "prove",
+    "compare",
 )
 
 

@@ -14,6 +14,7 @@ from .layer import Layer
 from .passes import ModePass
 from .result import Finding, Tensor, Verdict
 from .seen import Key
+from .weights.plan import as_numpy
 
 _MOST = 6
 """Tensors that are looked into in one pass, from the first that differs on."""
@@ -110,7 +111,7 @@ def _of_call(run: ModePass, tensor: Tensor) -> Case | None:
 
 
 def _arrays(layer: Layer | None) -> dict[str, np.ndarray]:
-    return {} if layer is None else {n: a.detach().cpu().numpy() for n, a in layer.arrays.items() if a is not None}
+    return {} if layer is None else {n: as_numpy(a) for n, a in layer.arrays.items() if a is not None}
 
 
 def _ours_arrays(run: ModePass, layer: Layer | None) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from jaxport.errors import UsageError
 
 from . import preflight, tolerances, views
 from .judge import Sides, judge, measure
+from .observe_torch import TorchModel
 from .record import Arrays, Snapshot, rounding_draws
 from .record import Example as _Example
 from .result import Finding, Module, Report, Step, Tensor, Verdict
@@ -80,7 +81,12 @@ def train(
     tensors: list[Tensor] = []
     with preflight.pinned():
         setup = prepare(
-            jax_model, torch_model, given[0][:model_inputs], weights=weights, mapping=mapping, dtypes=dtypes
+            jax_model,
+            (TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)),
+            given[0][:model_inputs],
+            weights=weights,
+            mapping=mapping,
+            dtypes=dtypes,
         )
         run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
         for number, batch in enumerate(given, 1):

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import tolerances, views
-from .describe_torch import describe_torch
 from .judge import Sides, judge
-from .observe_torch import Masks
 from .pass_gradients import of_gradients
 from .result import Finding, Tensor, Verdict
 from .seen import Call, Key, Pass, Store
@@ -36,8 +34,8 @@ class ModePass:
     ) -> None:
         self.setup, self.training, self.store = setup, training, store or Store()
         self.mode = "train" if training else "eval"
-        self.masks: Masks = setup.torch64.draw_masks(setup.inputs, rng) if training else []
-        self.cotangents = self._draw_cotangents(rng) if gradients else None
+        self.masks: list[np.ndarray] = setup.torch64.draw_masks(setup.inputs, rng) if training else []
+        self.cotangents = setup.torch32.draw_cotangents(setup.inputs, training, rng) if gradients else None
         pairs = setup.pairs
         self.watch_torch = set(pairs)
         self.watch_jax = {pair.jax_path for pair in pairs.values()}
@@ -57,7 +55,7 @@ class ModePass:
                     store=self.store,
                 )
         self.alone: dict[Key, Call] = {}
-        self.torch_layers = describe_torch(setup.torch64.module)
+        self.torch_layers = setup.torch64.layers()
 
     def _torch(self, model: Any, inputs: Sequence[np.ndarray] | None = None) -> Pass:
         return model.run(
@@ -68,10 +66,6 @@ class ModePass:
             cotangents=self.cotangents,
             store=self.store,
         )
-
-    def _draw_cotangents(self, rng: np.random.Generator) -> list[np.ndarray]:
-        shapes = [out.shape for out in self.setup.torch32.run(self.setup.inputs, False).outputs]
-        return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
     def _find_output_axes(self) -> list[views.Axes | None]:
         shapes = self.setup.jax_models[0].trace(self.setup.jax_inputs, self.training, (), self.masks)
@@ -88,6 +82,8 @@ class ModePass:
 
     def more_draws(self) -> None:
         """Run PyTorch in float32 from inputs and weights whose last bits are changed: its rounding shows further."""
+        if not self.setup.torch32.draws:
+            return
         own = self.setup.torch32.state()
         for seed in range(tolerances.ROUNDING_DRAWS):
             state, inputs = nudged(self.setup, np.random.default_rng(seed))

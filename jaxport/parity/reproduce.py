@@ -12,6 +12,7 @@ from flax import nnx
 from . import views
 from .describe_jax import describe_jax
 from .explain import arises, key_of_name
+from .observe_torch import TorchModel
 from .passes import ModePass
 from .result import Finding, Tensor
 from .show.repro import write_repro
@@ -47,7 +48,10 @@ def reproduce(
     if isinstance(filled, nnx.Module):
         (filled.train if run.training else filled.eval)()
     jax_layer = describe_jax(filled, run.setup.jax_inputs)[pair.jax_path].module
-    torch_layer = run.setup.torch32.module.get_submodule(key[0])
+    reference = run.setup.torch32
+    if not isinstance(reference, TorchModel):
+        return [Finding("repro/none", "info", "a recorded model has no modules to write a script of")]
+    torch_layer = reference.module.get_submodule(key[0])
     torch_layer.train(run.training)
     call = run.theirs64.calls[key]
     jax_call = run.ours[next(iter(run.ours))].calls[pair.jax_path, key[1]]
