@@ -33,6 +33,7 @@ ONE_OF_EACH = (
     "preflight",
     "golden",
     "foreign",
+    "prove",
     "compare",
 )
 

@@ -155,7 +155,7 @@ def prepare(
         jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
     jax32 = JaxModel(jax_model, np.float32) if "float32" in dtypes else None
     given = None if jax_inputs is None else as_arrays(jax_inputs, "jax_inputs")
-    jax_layers = describe_jax(jax_model, given or arrays)
+    jax_layers = _described(jax_model, given or arrays)
     torch_layers = torch32.layers()
     alignment = align(jax_layers, torch_layers, mapping)
     setup = Setup(
@@ -182,6 +182,19 @@ def prepare(
     return setup
 
 
+def _described(jax_model: Any, arrays: list[np.ndarray]) -> Layers:
+    """Return the JAX model's modules; a Linen module is traced on the inputs as they are, or with the channels last."""
+    moved = [views.moved_last(array) if array.dtype.kind == "f" else array for array in arrays]
+    for inputs in (arrays, moved):
+        try:
+            return describe_jax(jax_model, inputs)
+        except UsageError:
+            raise
+        except Exception:  # whatever a stranger's model raises on arguments of another layout
+            continue
+    return describe_jax(jax_model)
+
+
 def _state(setup: Setup, weights: str | None, randomise: int | None) -> Arrays:
     """Return the PyTorch state that all models get."""
     if weights not in ("torch", "jax", None):
@@ -202,8 +215,10 @@ def fill(setup: Setup, weights: str | None, state: Arrays) -> None:
     for model in (setup.torch64, setup.torch32):
         model.load(state)
     if weights is not None:
+        # In float64, so that what is made of two arrays (b_ih + b_hh) is not rounded on the way.
+        wide = {key: value.astype(np.float64) if value.dtype.kind == "f" else value for key, value in state.items()}
         for jax_side in setup.jax_models:
-            jax_side.load(setup.plan.to_jax(state))
+            jax_side.load(setup.plan.to_jax(wide))
 
 
 def nudged(setup: Setup, rng: np.random.Generator) -> tuple[Arrays, list[np.ndarray]]:

@@ -32,11 +32,11 @@ class Ran:
 
 
 def key_of(path: Sequence[Any]) -> str:
-    """Return the dotted path of a leaf of a pytree."""
-    names = [getattr(part, "key", getattr(part, "idx", getattr(part, "name", part))) for part in path]
-    if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and names[-1] in ("value", "raw_value"):
-        names.pop()  # a variable's own attribute; a module may be called "value" too, as in attention
-    return ".".join(map(str, names))
+    """Return the dotted path of a leaf of a pytree, without the attribute in which a Variable has its array."""
+    last = path[-1] if path else None
+    if isinstance(last, jax.tree_util.GetAttrKey) and last.name in ("value", "raw_value"):
+        path = path[:-1]
+    return ".".join(str(getattr(part, "key", getattr(part, "idx", getattr(part, "name", part)))) for part in path)
 
 
 def mode_arguments(call: Callable[..., Any], training: bool) -> dict[str, Any]:
