@@ -182,6 +182,39 @@ def test_the_same_seed_gives_the_same_file(net: Net, tmp_path: Path) -> None:
     assert files[0].read_bytes() != files[2].read_bytes()
 
 
+def test_float32_is_the_furthest_of_the_draws(net: Net, tmp_path: Path) -> None:
+    apart = []
+    for draws in (0, 3):
+        record(net, INPUTS, tmp_path / "a.safetensors", draws=draws, gradients=False)
+        found = golden.read(tmp_path / "a.safetensors")
+        truth, rounded = found.outputs(), found.outputs(dtype="float32")
+        apart.append([float(np.abs(rounded[name] - truth[name]).max()) for name in truth])
+        # Without weights the inputs' last bits are what changes.
+        record(lambda x: torch.sin(3.0 * x).sum(0), INPUTS[0], tmp_path / "a.safetensors", draws=draws)
+        found = golden.read(tmp_path / "a.safetensors")
+        apart[-1].append(float(np.abs(found.outputs(dtype="float32")[""] - found.outputs()[""]).max()))
+    assert apart[1][-1] > apart[0][-1]
+    assert all(more >= one for one, more in zip(*apart, strict=True))
+    assert any(more > one for one, more in zip(*apart, strict=True))
+
+
+def test_a_mode_does_not_change_the_next(net: Net, file: Path, tmp_path: Path) -> None:
+    record(net, INPUTS, tmp_path / "a.safetensors", modes=("train",), draws=2)
+    both, alone = golden.read(file), golden.read(tmp_path / "a.safetensors")
+    names = [name for name in alone.arrays if name.startswith("train/")]
+    assert all(np.array_equal(alone.arrays[name], both.arrays[name]) for name in names)
+
+
+def test_weights_and_inputs_are_rounded_for_both_precisions(tmp_path: Path) -> None:
+    model, x = torch.nn.Linear(3, 4).double(), RNG.normal(size=(2, 3))
+    record(model, x, tmp_path / "a.safetensors", draws=0)
+    found = golden.read(tmp_path / "a.safetensors")
+    weight, bias = (found.state[key].astype(np.float64) for key in ("weight", "bias"))
+    assert found.state["weight"].dtype == np.float32
+    np.testing.assert_array_equal(found.inputs[0], x.astype(np.float32))
+    assert found.compare({"": found.inputs[0].astype(np.float64) @ weight.T + bias}).ok
+
+
 def test_layers_can_be_chosen(net: Net, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     for layers, names in ((False, ["", "[1]"]), (["f*", "norm"], ["norm", "fc", "fc call 2", "", "[1]"])):
@@ -277,7 +310,7 @@ def test_a_flax_model_is_checked_against_a_file(tmp_path: Path) -> None:
     state = guards.randomise({k: v.numpy() for k, v in model.state_dict().items()}, describe_torch(model), seed=1)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
     x = np.random.default_rng(0).normal(0.3, 1.0, (5, 2, 4, 5)).astype(np.float32)
-    record(model, x, tmp_path / "a.safetensors", modes=("eval", "train"), draws=2)
+    record(model, x, tmp_path / "a.safetensors", modes=("eval", "train"), draws=1)
     found = golden.read(tmp_path / "a.safetensors")
     report = golden_check.check(FlaxPictures(), found)
     # Flax stores the biased running variance: the one thing that differs.

@@ -335,6 +335,10 @@ def test_arrays_of_any_form_come_back(tmp_path: Path) -> None:
         "turned": np.arange(6, dtype=np.int64).reshape(2, 3).T,
         "bools": np.asarray([True, False, True]),
         "big": np.arange(3, dtype=">f8"),
+        **{
+            f"zeros {i}": np.zeros(*form)
+            for i, form in enumerate([((2, 3), "f4"), ((3, 2), "f4"), (3, "i8"), (3, "f8")])
+        },
     }
     golden_file.write(tmp_path / "a.safetensors", arrays, {"note": "as it is"})
     manifest, found = golden_file.read(tmp_path / "a.safetensors")

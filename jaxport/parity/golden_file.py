@@ -66,7 +66,7 @@ def _native(array: np.ndarray) -> np.dtype:
 
 
 def _bytes(array: np.ndarray) -> Any:
-    little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+    little = np.asarray(array, array.dtype.newbyteorder("<"))
     return little.reshape(-1).view(np.uint8).data
 
 
