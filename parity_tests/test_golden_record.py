@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 
 from jaxport.errors import UsageError, WeightsError
-from jaxport.parity import golden, guards
+from jaxport.parity import golden, golden_check, guards
 from jaxport.parity.describe_torch import describe_torch
 from jaxport.parity.golden import Golden
 from jaxport.parity.golden_compare import Run, compare
@@ -181,6 +182,39 @@ def test_the_same_seed_gives_the_same_file(net: Net, tmp_path: Path) -> None:
     assert files[0].read_bytes() != files[2].read_bytes()
 
 
+def test_float32_is_the_furthest_of_the_draws(net: Net, tmp_path: Path) -> None:
+    apart = []
+    for draws in (0, 3):
+        record(net, INPUTS, tmp_path / "a.safetensors", draws=draws, gradients=False)
+        found = golden.read(tmp_path / "a.safetensors")
+        truth, rounded = found.outputs(), found.outputs(dtype="float32")
+        apart.append([float(np.abs(rounded[name] - truth[name]).max()) for name in truth])
+        # Without weights the inputs' last bits are what changes.
+        record(lambda x: torch.sin(3.0 * x).sum(0), INPUTS[0], tmp_path / "a.safetensors", draws=draws)
+        found = golden.read(tmp_path / "a.safetensors")
+        apart[-1].append(float(np.abs(found.outputs(dtype="float32")[""] - found.outputs()[""]).max()))
+    assert apart[1][-1] > apart[0][-1]
+    assert all(more >= one for one, more in zip(*apart, strict=True))
+    assert any(more > one for one, more in zip(*apart, strict=True))
+
+
+def test_a_mode_does_not_change_the_next(net: Net, file: Path, tmp_path: Path) -> None:
+    record(net, INPUTS, tmp_path / "a.safetensors", modes=("train",), draws=2)
+    both, alone = golden.read(file), golden.read(tmp_path / "a.safetensors")
+    names = [name for name in alone.arrays if name.startswith("train/")]
+    assert all(np.array_equal(alone.arrays[name], both.arrays[name]) for name in names)
+
+
+def test_weights_and_inputs_are_rounded_for_both_precisions(tmp_path: Path) -> None:
+    model, x = torch.nn.Linear(3, 4).double(), RNG.normal(size=(2, 3))
+    record(model, x, tmp_path / "a.safetensors", draws=0)
+    found = golden.read(tmp_path / "a.safetensors")
+    weight, bias = (found.state[key].astype(np.float64) for key in ("weight", "bias"))
+    assert found.state["weight"].dtype == np.float32
+    np.testing.assert_array_equal(found.inputs[0], x.astype(np.float32))
+    assert found.compare({"": found.inputs[0].astype(np.float64) @ weight.T + bias}).ok
+
+
 def test_layers_can_be_chosen(net: Net, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     for layers, names in ((False, ["", "[1]"]), (["f*", "norm"], ["norm", "fc", "fc call 2", "", "[1]"])):
@@ -241,3 +275,68 @@ def test_a_dropout_that_cannot_be_replayed_is_said(tmp_path: Path) -> None:
         record(lstm, inputs, tmp_path / "a.safetensors", modes=("train",))
     record(lstm, inputs, tmp_path / "a.safetensors", draws=0)
     assert list(golden.read(tmp_path / "a.safetensors").outputs()) == ["", "[1]", "[2]"]
+
+
+class Pictures(torch.nn.Module):
+    """A convolution with a norm, flattened for a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(2, 3, 3)
+        self.norm = torch.nn.BatchNorm2d(3)
+        self.head = torch.nn.Linear(3 * 2 * 3, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+
+class FlaxPictures(nnx.Module):
+    """The same in Flax, with channels last; `eps` is right at 1e-5."""
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        rngs = nnx.Rngs(0)
+        self.conv = nnx.Conv(2, 3, (3, 3), padding="VALID", rngs=rngs)
+        self.norm = nnx.BatchNorm(3, momentum=0.9, epsilon=eps, rngs=rngs)
+        self.head = nnx.Linear(18, 4, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nnx.relu(self.norm(self.conv(x)))
+        return self.head(x.reshape(x.shape[0], -1))
+
+
+def test_a_flax_model_is_checked_against_a_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Pictures()
+    state = guards.randomise({k: v.numpy() for k, v in model.state_dict().items()}, describe_torch(model), seed=1)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
+    x = np.random.default_rng(0).normal(0.3, 1.0, (5, 2, 4, 5)).astype(np.float32)
+    record(model, x, tmp_path / "a.safetensors", modes=("eval", "train"), draws=1)
+    found = golden.read(tmp_path / "a.safetensors")
+    report = golden_check.check(FlaxPictures(), found)
+    # Flax stores the biased running variance: the one thing that differs.
+    assert [tensor.name for tensor in report.tensors if not tensor.ok] == ["buffer norm.running_var"]
+    assert report.settings["flatten"] == {"head": (3, 2, 3)}
+    assert {tensor.mode for tensor in report.tensors} == {"eval", "train"}
+    kinds = {tensor.kind for tensor in report.tensors}
+    assert kinds == {"output", "gradient", "input_gradient", "buffer"}
+    wrong = golden_check.check(FlaxPictures(1e-3), found, modes=["eval"], dtypes=["float64"])
+    assert wrong.first_divergence is not None
+    assert wrong.first_divergence.name == "output norm"
+
+
+def test_equal_weights_are_not_tied_and_tied_ones_are(tmp_path: Path) -> None:
+    class Heads(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (torch.nn.Linear(3, 4) for _ in range(3))
+            self.b.weight = self.a.weight
+            for part in (self.a, self.b, self.c):
+                torch.nn.init.zeros_(part.bias)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.a(x) + self.b(x) * self.c(x)
+
+    record(Heads(), np.ones((2, 3), np.float32), tmp_path / "a.safetensors", draws=0)
+    layers = golden.read(tmp_path / "a.safetensors").layers
+    assert layers["a"].arrays["weight"] is layers["b"].arrays["weight"]
+    assert not np.shares_memory(layers["a"].arrays["bias"], layers["c"].arrays["bias"])

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxport.errors import DataError, UsageError
 from jaxport.interop import load_file
 from jaxport.parity import golden, golden_file
 from jaxport.parity.golden import Golden
+from jaxport.parity.golden_check import check
 from jaxport.parity.golden_compare import Run, compare
 from jaxport.parity.result import Report, Verdict
 
@@ -71,6 +73,7 @@ def written(path: Path, **changes: object) -> Path:
         "modes": ["eval"],
         "dtypes": list(golden.DTYPES),
         "state": list(STATE),
+        "flatten": {},
         "modules": [
             {"path": "", "kind": "my.Net", "settings": {}, "arrays": ["free"], "children": True},
             {"path": "fc", "kind": "torch.nn.Linear", "settings": {"size": [5, 3]}, "arrays": ["weight", "bias"],
@@ -214,6 +217,40 @@ def test_pictures_with_channels_last_are_found(tmp_path: Path) -> None:
     assert report.tensors[0].axes == (0, 2, 3, 1)
 
 
+class Net(nnx.Module):
+    """The same model in Flax; `slope` is right at 1."""
+
+    def __init__(self, slope: float = 1.0) -> None:
+        rngs = nnx.Rngs(0)
+        self.free = nnx.Param(jnp.zeros(2))
+        self.fc = nnx.Linear(3, 5, rngs=rngs)
+        self.slope = slope
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.tanh(self.fc(x) * self.slope)
+
+
+def test_a_flax_model_is_checked(net_golden: Golden) -> None:
+    report = check(Net(), net_golden)
+    assert report.ok, [finding.message for finding in report.findings]
+    assert {tensor.name for tensor in report.tensors} >= {"output fc", "output model", "gradient fc.weight"}
+    assert report.tensors[0].jax_path == "fc"
+    assert report.environment["recorded"] == {"torch": "2.13.0"}
+    assert report.environment["jax"] == jax.__version__
+    wrong = check(Net(1.01), net_golden, dtypes=["float64"])
+    assert wrong.first_divergence is not None
+    assert wrong.first_divergence.name == "output model"
+    with pytest.raises(UsageError, match="mode='train' was not recorded"):
+        check(Net(), net_golden, modes=["train"])
+
+
+def test_a_model_that_does_not_take_the_inputs_is_said(net_golden: Golden) -> None:
+    net = Net()
+    net.fc = nnx.Linear(4, 5, rngs=nnx.Rngs(0))
+    with pytest.raises(UsageError):
+        check(net, net_golden, dtypes=["float64"])
+
+
 def test_the_same_arrays_give_the_same_file(path: Path, tmp_path: Path) -> None:
     assert written(tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
 
@@ -224,6 +261,12 @@ def test_files_that_are_cut_short_are_refused(path: Path, tmp_path: Path, size: 
     cut.write_bytes(path.read_bytes()[:size])
     with pytest.raises(DataError, match=r"cut\.safetensors' (is cut short|is damaged)"):
         golden.read(cut)
+
+
+def test_a_file_with_more_behind_it_is_refused(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.safetensors").write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(DataError, match=r"more\.safetensors' is cut short or damaged: \d+ bytes, its header says"):
+        golden.read(tmp_path / "more.safetensors")
 
 
 def test_a_flipped_bit_is_found_wherever_it_is(path: Path, tmp_path: Path) -> None:
@@ -292,6 +335,10 @@ def test_arrays_of_any_form_come_back(tmp_path: Path) -> None:
         "turned": np.arange(6, dtype=np.int64).reshape(2, 3).T,
         "bools": np.asarray([True, False, True]),
         "big": np.arange(3, dtype=">f8"),
+        **{
+            f"zeros {i}": np.zeros(*form)
+            for i, form in enumerate([((2, 3), "f4"), ((3, 2), "f4"), (3, "i8"), (3, "f8")])
+        },
     }
     golden_file.write(tmp_path / "a.safetensors", arrays, {"note": "as it is"})
     manifest, found = golden_file.read(tmp_path / "a.safetensors")

@@ -24,7 +24,8 @@ _CHUNK = 1 << 24
 
 
 def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
-    """Write arrays and a manifest, all or nothing; arrays of the same bits are stored once.
+    """Write arrays and a manifest, all or nothing; arrays of the same bits are stored once,
+    weights (``state/…``) only where they are the same object.
 
     The same arrays and manifest give the same file. Arrays may be mapped from disk: one is in memory at a time.
 
@@ -42,9 +43,11 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], manife
     if wrong := [f"{name}: {array.dtype}" for name, array in arrays.items() if _native(array) not in _DTYPES]:
         raise UsageError(f"a .safetensors file cannot hold {', '.join(wrong)}")
     rows = {name: _row(array) for name, array in arrays.items()}
-    first: dict[tuple[Any, ...], str] = {}
+    first: dict[Any, str] = {}
     for name, row in rows.items():
-        row["stored"] = first.setdefault((row["sha256"], row["dtype"], tuple(row["shape"])), name)
+        # Of weights that are equal only tied ones are one: readers tell them by their memory.
+        content = row["sha256"], row["dtype"], tuple(row["shape"])
+        row["stored"] = first.setdefault(id(arrays[name]) if name.startswith("state/") else content, name)
     # The widest first, so that every array is aligned in the file.
     stored = sorted(first.values(), key=lambda name: (-arrays[name].dtype.itemsize, name))
     header = _header(stored, arrays, rows, manifest)
@@ -63,7 +66,7 @@ def _native(array: np.ndarray) -> np.dtype:
 
 
 def _bytes(array: np.ndarray) -> Any:
-    little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+    little = np.asarray(array, array.dtype.newbyteorder("<"))
     return little.reshape(-1).view(np.uint8).data
 
 

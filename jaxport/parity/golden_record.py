@@ -13,13 +13,14 @@ from jaxport.errors import UsageError
 
 from . import golden_file, preflight, tolerances
 from .describe_torch import describe_torch
-from .deviations import matches
-from .golden import DTYPES, MODES, output_name
+from .golden import DTYPES, output_name
+from .golden_arguments import as_arrays, check_arguments, hidden_dropouts, tried, wanted
 from .judge import measure
 from .layer import Layer
 from .observe_torch import TorchModel
 from .record import nudge
 from .seen import Pass, Store
+from .weights.find_flatten import find_flatten
 
 _TORCH = {"float64": torch.float64, "float32": torch.float32}
 
@@ -62,13 +63,13 @@ def record(
         UsageError: an argument is wrong, the model does not take the inputs, or a dropout cannot be replayed.
         WeightsError: the file cannot be written.
     """
-    _check(path, dtypes, modes, draws)
+    check_arguments(path, dtypes, modes, draws)
     module = model if isinstance(model, torch.nn.Module) else _Function(model)
     narrow, wide = TorchModel(module, torch.float32), TorchModel(module, torch.float64)
-    state, xs = narrow.state(), _as_arrays(inputs)
+    state, xs = _state(narrow), as_arrays(inputs)
     wide.load(state)
     described = describe_torch(module)
-    watch = {path for path in described if path and _wanted(path, layers)}
+    watch = {path for path in described if path and wanted(path, layers)}
     arrays = {f"input/{i}": array for i, array in enumerate(xs)} | {f"state/{key}": v for key, v in state.items()}
     passes: dict[str, Any] = {}
     store = Store(memory)
@@ -78,6 +79,7 @@ def record(
             found, passes[mode] = run.record(gradients, draws)
             arrays |= found
         manifest = {
+            "flatten": find_flatten(narrow.module, narrow.tensors(xs)),
             "title": title or getattr(model, "__name__", type(model).__name__),
             "environment": preflight.environment(),
             "seed": seed,
@@ -92,6 +94,14 @@ def record(
         golden_file.write(path, arrays, manifest)
     finally:
         store.close()
+
+
+def _state(model: TorchModel) -> dict[str, np.ndarray]:
+    """Return the state dict; tied tensors are one and the same array."""
+    state = model.state()
+    first: dict[int, str] = {}
+    live = model.module.state_dict(keep_vars=True)
+    return {key: state[first.setdefault(id(live[key]), key)] for key in state}
 
 
 class _Function(torch.nn.Module):
@@ -123,14 +133,14 @@ class _ModeRun:
         self.mode, self.watch, self.store, self.seed = mode, watch, store, seed
         self.persistent = set(wide.state())
         self.rng = np.random.default_rng(seed)
-        self.masks = _tried(wide.draw_masks, inputs, self.rng) if mode == "train" else []
-        if mode == "train" and (hidden := {*wide.hidden, *_hidden_dropouts(wide.module)}):
+        self.masks = tried(wide.draw_masks, inputs, self.rng) if mode == "train" else []
+        if mode == "train" and (hidden := {*wide.hidden, *hidden_dropouts(wide.module)}):
             names = ", ".join(sorted(hidden))
             raise UsageError(f"modes: a dropout inside {names} cannot be recorded; set it to 0, or record eval alone")
 
     def record(self, gradients: bool, draws: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return the arrays of the mode by name, and what the manifest says of them."""
-        trial = _tried(self.wide.run, self.inputs, self.mode == "train", masks=self.masks)
+        trial = tried(self.wide.run, self.inputs, self.mode == "train", masks=self.masks)
         shapes = [out.shape for out in trial.outputs]
         cotangents = [self.rng.standard_normal(shape).astype(np.float32) for shape in shapes] if gradients else None
         truth = self._run(self.wide, self.inputs, cotangents)
@@ -189,52 +199,6 @@ class _ModeRun:
             "activation_gradients": [[*key, len(values)] for key, values in seen.activation_gradients.items()],
             "buffers": self._buffers(seen),
         }
-
-
-def _check(path: Any, dtypes: Sequence[str], modes: Sequence[str], draws: int) -> None:
-    """Find wrong arguments before anything is run."""
-    if not str(path).endswith(".safetensors"):
-        raise UsageError(f"path={str(path)!r}: a golden's name ends in .safetensors")
-    for name, given, allowed in (("dtypes", dtypes, DTYPES), ("modes", modes, MODES)):
-        if isinstance(given, str) or not given or set(given) - set(allowed):
-            raise UsageError(f"{name}={given!r}: a sequence of {' and '.join(allowed)} is needed")
-    if "float64" not in dtypes:
-        raise UsageError(f"dtypes={dtypes!r}: float64 is needed, against which float32 is judged too")
-    if draws < 0:
-        raise UsageError(f"draws={draws}: 0 or more is needed")
-
-
-def _as_arrays(inputs: Any) -> list[np.ndarray]:
-    """Return the arguments as arrays, floats rounded to float32: both precisions have those exactly."""
-    given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-    arrays = [value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value) for value in given]
-    if wrong := [i for i, array in enumerate(arrays) if array.dtype.kind not in "fiub"] or ([] if arrays else [0]):
-        kind = type(given[wrong[0]]).__name__ if given else "nothing"
-        raise UsageError(f"inputs[{wrong[0]}]: an array of numbers is needed, got {kind}")
-    return [array.astype(np.float32) if array.dtype.kind == "f" else array for array in arrays]
-
-
-def _hidden_dropouts(module: torch.nn.Module) -> list[str]:
-    """Return the layers that draw dropouts inside one operation, where no mask reaches them."""
-    inside = torch.nn.RNNBase | torch.nn.MultiheadAttention
-    parts = [(path, part) for path, part in module.named_modules() if isinstance(part, inside) and part.dropout]
-    return [path or type(part).__name__ for path, part in parts if getattr(part, "num_layers", 2) > 1]
-
-
-def _wanted(path: str, layers: bool | Collection[str]) -> bool:
-    return layers if isinstance(layers, bool) else any(matches(pattern, path) for pattern in layers)
-
-
-def _tried(call: Callable[..., Any], inputs: list[np.ndarray], *args: Any, **kwargs: Any) -> Any:
-    """Return what a first pass gives; whatever a stranger's model raises on wrong inputs is the user's to mend."""
-    try:
-        return call(inputs, *args, **kwargs)
-    except UsageError:
-        raise
-    except Exception as error:
-        shapes = ", ".join(f"{array.dtype}{list(array.shape)}" for array in inputs)
-        reason = str(error).splitlines()[0] if str(error) else ""
-        raise UsageError(f"model: it does not take inputs of {shapes}: {type(error).__name__}: {reason}") from error
 
 
 def _described(layer: Layer) -> dict[str, Any]:
