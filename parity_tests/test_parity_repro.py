@@ -122,6 +122,7 @@ def users_own(folder: Path) -> list[Path]:
         folder, "users/scale", torch_layer=theirs, jax_layer=ours, inputs=[x], ours=3 * x, theirs=2 * x
     )
     hidden = repro_users.Hidden(6, 1).double()
+    torch.nn.init.normal_(hidden.inner.weight)  # numbers that float32 does not hold
     weight, bias = (p.detach().numpy() for p in (hidden.inner.weight, hidden.inner.bias))
     apply = Function(repro_users.linear, {"deep": {"kernel": weight.T}, "bias": bias})
     out = x @ weight.T + bias
