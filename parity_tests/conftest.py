@@ -35,6 +35,7 @@ ONE_OF_EACH = (
     "foreign",
     "prove",
     "compare",
+    "repro",
 )
 
 

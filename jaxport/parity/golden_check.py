@@ -13,7 +13,7 @@ import numpy as np
 from jaxport.errors import UsageError
 
 from . import golden as goldens
-from . import preflight
+from . import guards, preflight
 from .golden import Golden
 from .layer import Layers
 from .modes import in_order, modules, one_mode, spent, store
@@ -127,16 +127,22 @@ def check(
             tensors += found
             findings += [*run.findings(), *_explained(run, found)]
             clock[mode] = time.perf_counter()
-    environment = {"recorded with": dict(recorded.manifest["environment"]), **preflight.environment()}
-    return Report(
+    environment = {**preflight.environment(), "recorded": dict(recorded.manifest["environment"])}
+    report = Report(
         title=title or f"{type(jax_model).__name__} against the recorded {recorded.title}",
         tensors=in_order(tensors),
         findings=tuple(dict.fromkeys(findings)),
         modules=tuple(modules(setup)),
         environment=environment,
         seconds=spent(clock),
-        settings={"golden": recorded.title, "modes": list(chosen), "dtypes": list(precisions)},
+        settings={
+            "golden": recorded.title,
+            "modes": list(chosen),
+            "dtypes": list(precisions),
+            "flatten": dict(setup.flatten),
+        },
     )
+    return report.with_findings(guards.nothing_compared(report))
 
 
 def _explained(run: Any, found: Sequence[Tensor]) -> list[Finding]:
