@@ -17,6 +17,7 @@ from . import preflight, tolerances, views
 from .causes.training import explain_step
 from .judge import Sides, judge, measure
 from .observe_torch import TorchModel
+from .lint import lint
 from .record import Arrays, Snapshot, rounding_draws
 from .record import Example as _Example
 from .result import Finding, Module, Report, Step, Tensor, Verdict
@@ -89,7 +90,8 @@ def train(
             mapping=mapping,
             dtypes=dtypes,
         )
-        run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
+        settings = lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs)
+    run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
         for number, batch in enumerate(given, 1):
             found, after = run.advance(number, [_in_float32(a) for a in batch])
             steps += found
@@ -99,7 +101,7 @@ def train(
     return Report(
         title=title or f"training {type(torch_model).__name__}, {len(given)} steps",
         tensors=tuple(tensors),
-        findings=tuple(dict.fromkeys([*setup.findings, *run.findings])),
+        findings=tuple(dict.fromkeys([*settings, *setup.findings, *run.findings])),
         modules=tuple(Module(path, layer.kind, order=n) for n, (path, layer) in enumerate(setup.torch_layers.items())),
         steps=tuple(steps),
         environment=environment,
