@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, cli_compare
+from . import __version__, cli_compare, cli_parity
 from .errors import JaxportError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["parity"] and given[1:2] and given[1] in cli_parity.VERBS:
+        return cli_parity.parse(given[1], given[2:])
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if hasattr(options, "inputs"):  # until Python 3.12, argparse leaves over the INPUTs that stand behind an option
@@ -101,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", metavar="NAME", help="a port, see `jaxport list`")
 
     command = add("parity", _parity, "compare ports with their PyTorch references; exit 0 only if everything holds")
+    command.epilog = f"jaxport parity {' | '.join(cli_parity.VERBS)} … are for models of your own: --help says how."
     command.add_argument("names", nargs="*", metavar="NAME", help="ports (default: all)")
     command.add_argument("--steps", type=_positive, default=20, metavar="N", help="training steps compared (20)")
     command.add_argument("--seed", type=_natural, default=0, metavar="S", help="of weights, batches and masks (0)")

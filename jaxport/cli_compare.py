@@ -6,7 +6,8 @@ import argparse
 import inspect
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-gradients", action="store_true", help="compare forward only")
     command.add_argument("--keep-state", action="store_true", help="leave zero biases, unit scales… as they are")
     command.add_argument("--allow", action="append", default=[], metavar="RULE", help="a guard that need not hold")
+    command.add_argument("--repro", metavar="DIR", help="write a script that reproduces the first difference")
+    add_output(command)
+
+
+def add_output(command: argparse.ArgumentParser) -> None:
+    """Add how a report is shown."""
     command.add_argument("--full", action="store_true", help="show every layer")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument("--html", metavar="FILE", help="write the report as a page")
-    command.add_argument("--repro", metavar="DIR", help="write a script that reproduces the first difference")
     command.add_argument("--traceback", action="store_true", help="show where a model raised")
 
 
@@ -51,16 +57,27 @@ def run(options: argparse.Namespace) -> int:
     """Compare, show, and return 0 if the two are the same, 1 if they differ; 2 is the caller's for errors."""
     if not options.input:
         raise UsageError(f"--input: one for each argument of the models is needed: {INPUT_HELP}")
-    try:
+    with strangers(options):
         report = _compare(options)
+    show(report, options)
+    return 0 if report.ok else 1
+
+
+@contextmanager
+def strangers(options: argparse.Namespace) -> Iterator[None]:
+    """Say in a line what a stranger's model raises, whatever it is.
+
+    Raises:
+        UsageError: something was raised that is not jaxport's own.
+    """
+    try:
+        yield
     except JaxportError:
         raise
-    except Exception as error:  # whatever a stranger's model raises
+    except Exception as error:
         if options.traceback:
             raise
         raise UsageError(f"could not compare: {type(error).__name__}: {_first_line(error)} (--traceback)") from None
-    show(report, options)
-    return 0 if report.ok else 1
 
 
 def show(report: Any, options: argparse.Namespace) -> None:

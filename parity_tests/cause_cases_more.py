@@ -275,6 +275,3 @@ def gradient_of_the_padding(rng: Any) -> Case:
     mine = jax64(lambda w: jax.vjp(lambda w: w[jnp.asarray(ids)], w)[1](jnp.asarray(seed))[0], arrays(module)["weight"])
     assert module.weight.grad is not None
     return Case("gradient", mine, module.weight.grad.numpy(), None, made, "weight", arrays=arrays(module))
-
-
-

@@ -33,6 +33,9 @@ ONE_OF_EACH = (
     "preflight",
     "golden",
     "foreign",
+    "prove",
+    "compare",
+    "repro",
 )
 
 

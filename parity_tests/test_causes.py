@@ -9,13 +9,17 @@ from pathlib import Path
 
 import cause_cases_more
 import cause_cases_steps
+import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from cause_cases import CASES, Builder
+from torch import nn
 
 import jaxport.parity.causes as causes
 from jaxport.parity import traps
 from jaxport.parity.causes import Case
+from jaxport.parity.describe_torch import describe_torch
 
 assert cause_cases_more.__doc__  # the two add their cases to the table
 assert cause_cases_steps.__doc__
@@ -78,3 +82,67 @@ def test_the_page_is_up_to_date() -> None:
     page = Path(__file__).parents[1] / "docs" / "traps.md"
     assert page.read_text() == traps.to_markdown(), "run python -m jaxport.parity.traps > docs/traps.md"
     assert [trap.number for trap in traps.TRAPS] == list(range(1, 34))
+
+
+ODD = [
+    np.zeros(()),
+    np.zeros((0, 3)),
+    np.full((2, 3), np.nan),
+    np.array([[np.inf, 1.0, -1.0], [0.0, 2.0, np.nan]]),
+    np.array([[True, False], [False, True]]),
+    np.arange(6, dtype=np.int32).reshape(2, 3),
+    np.arange(6, dtype=np.uint8),
+    np.ones((2, 3), np.float16),
+    np.ones((2, 3), ml_dtypes.bfloat16),
+    np.ones((1, 2, 3, 1, 2, 1)),
+    np.linspace(0, 1, 24).reshape(2, 3, 4),
+    np.array([1 + 2j, 3.0]),
+]
+KINDS = ("output", "input", "loss", "gradient", "input_gradient", "activation_gradient", "parameter", "buffer")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_arrays_raise_nothing(kind: str) -> None:
+    for ours in ODD:
+        for theirs in ODD:
+            case = Case(kind, ours, theirs, input=theirs, before=ours, arrays={"weight": ours}, previous=theirs)
+            assert isinstance(causes.find_causes(replace(case, gradient=ours, target=theirs, name="running_var")), list)
+
+
+LAYERS = (nn.Linear(3, 3), nn.BatchNorm1d(3), nn.LayerNorm(3), nn.Conv1d(3, 3, 2), nn.LSTM(3, 3), nn.MaxPool1d(2))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+@pytest.mark.parametrize("module", LAYERS, ids=lambda module: type(module).__name__)
+def test_odd_arrays_at_a_layer_raise_nothing(module: nn.Module) -> None:
+    described = describe_torch(module)[""]
+    for ours in ODD:
+        for value in ODD:
+            for theirs in (value, ODD[-2]):
+                case = Case("output", ours, theirs, torch=described, input=value, training=True)
+                assert isinstance(causes.find_causes(case), list)
+
+
+def test_a_large_batch_is_looked_at_in_part() -> None:
+    module = nn.Linear(3, 4).double()
+    x = np.random.default_rng(0).normal(size=(400_000, 3))
+    theirs = module(torch.from_numpy(x)).detach().numpy()
+    weight, bias = (p.detach().numpy() for p in (module.weight, module.bias))
+    case = Case("output", x @ weight.T, theirs, torch=describe_torch(module)[""], input=x, arrays={"bias": bias})
+    assert [finding.rule for finding in causes.find_causes(case)] == ["cause/missing-bias"]
+
+
+def test_hooks_of_the_comparison_do_not_run() -> None:
+    def hook(*_: object) -> None:
+        raise AssertionError("the hook ran")
+
+    case = made(next(build for build in ALL if build.__name__ == "square_linear"))
+    assert case.torch is not None
+    handle = case.torch.module.register_forward_hook(hook)
+    try:
+        assert [finding.rule for finding in causes.find_causes(case)] == ["cause/matrix-transposed"]
+    finally:
+        handle.remove()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from jaxport.parity.foreign import Function, Linen
 from jaxport.parity.mapping import load_map
 from jaxport.parity.names import is_automatic, loose, normal
 from jaxport.parity.weights import cast, fill, leaves, plan
+from jaxport.parity.weights.find_flatten import find_flatten
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +211,82 @@ def test_a_map_names_containers_layers_and_what_is_left_out() -> None:
     made = plan(describe_jax(model), describe_torch(module), alignment)
     assert not [finding for finding in made.findings if finding.level == "error"]
     assert alignment.findings[0].message == "extra is left out by the map"
+
+
+def test_a_map_renames_what_is_below_a_container() -> None:
+    class Net(nnx.Module):
+        def __init__(self) -> None:
+            self.enc = nnx.List([nnx.Linear(4, 4, rngs=rngs()) for _ in range(2)])
+            self.dec = nnx.List([nnx.Linear(4, 4, rngs=rngs()) for _ in range(2)])
+
+    part = lambda: torch.nn.ModuleList([torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)])  # noqa: E731
+    module = torch.nn.ModuleDict({"up": part(), "down": part()})
+    found = pairs(aligned(Net(), module, {"enc": "down", "dec": "up"}))
+    assert found == {"": "", "enc": "down", "enc.0": "down.0", "enc.1": "down.1", "dec": "up", "dec.0": "up.0",
+                     "dec.1": "up.1"}  # fmt: skip
+
+
+class Block(nn.Module):
+    """Two layers under the names that Linen makes up."""
+
+    @nn.compact
+    def __call__(self, x: Any, train: bool = False) -> Any:
+        return nn.BatchNorm(use_running_average=not train, epsilon=1e-5)(nn.Conv(4, (3, 3))(x))
+
+
+class LinenNet(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any, train: bool = False) -> Any:
+        for _ in range(2):
+            x = nn.relu(Block()(x, train))
+        return nn.Dense(2)(nn.Dense(5, name="middle")(x.reshape(len(x), -1)))
+
+
+class EqxNet(eqx.Module):
+    """The same in Equinox, without normalisation, channels first."""
+
+    layers: list
+
+    def __init__(self) -> None:
+        key = jax.random.key(0)
+        conv = lambda n: eqx.nn.Conv2d(n, 4, 3, padding=1, key=key)  # noqa: E731
+        self.layers = [conv(4), conv(4), eqx.nn.Linear(24, 5, key=key), eqx.nn.Linear(5, 2, key=key)]
+
+    def __call__(self, x: Any) -> Any:
+        first, second, third, fourth = self.layers
+        return fourth(third(jax.nn.relu(second(jax.nn.relu(first(x)))).reshape(-1)))
+
+
+def torch_net(norm: bool) -> torch.nn.Module:
+    blocks: list[torch.nn.Module] = []
+    for _ in range(2):
+        blocks.append(torch.nn.Conv2d(4, 4, 3, padding=1))
+        blocks += [torch.nn.BatchNorm2d(4), torch.nn.ReLU()] if norm else [torch.nn.ReLU()]
+    body, head = sequential(*blocks), sequential(torch.nn.Flatten(), torch.nn.Linear(24, 5), torch.nn.Linear(5, 2))
+    return random_torch(sequential(body, head))
+
+
+@pytest.mark.parametrize("library", ["linen", "linen without inputs", "equinox"])
+def test_whole_models(library: str) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 2, 3))
+    last = jnp.asarray(x.transpose(0, 2, 3, 1))
+    net, module = LinenNet(), torch_net(norm="linen" in library)
+    model = EqxNet() if library == "equinox" else Linen(net, net.init(jax.random.key(0), last, False))
+    wide = cast(model, jnp.float64)
+    ours, theirs = describe_jax(wide, None if "without" in library else [last]), describe_torch(module)
+    alignment = align(ours, theirs)
+    if "without" in library:
+        assert alignment.jax_left
+        return
+    flatten = find_flatten(module, [torch.from_numpy(x)]) if library == "linen" else {}
+    made = plan(ours, theirs, alignment, flatten=flatten)
+    assert not [finding for finding in made.findings if finding.level != "info"]
+    filled = fill(wide, made.to_jax(module.state_dict()))
+    run = (lambda y: filled.module.apply(filled.variables, y)) if library == "linen" else jax.vmap(filled)
+    output = jax.jit(run, compiler_options=QUICK)(last if library == "linen" else jnp.asarray(x))
+    expected = module(torch.from_numpy(x)).detach().numpy()
+    assert np.abs(np.asarray(output) - expected).max() <= 1e-12 * np.abs(expected).max()
+    assert {pair.rule for pair in alignment.units} == {"class and shape", "order"}
 
 
 @pytest.mark.parametrize(

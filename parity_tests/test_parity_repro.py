@@ -54,6 +54,22 @@ class Hidden(torch.nn.Module):
         return self.inner(x) ** self.inner.power
 
 
+class Doubling(torch.nn.Module):
+    "Keeps another number than it was given: a call with it would make another layer."
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = 2 * factor
+
+
+class Chosen(torch.nn.Module):
+    "Does not keep its argument, and nothing shows which it was."
+
+    def __init__(self, kind="relu"):
+        super().__init__()
+        self.act = torch.relu if kind == "relu" else torch.tanh
+
+
 class JaxScale(nnx.Module):
     def __init__(self, width, factor=1.0):
         self.width, self.factor = width, factor
@@ -105,11 +121,13 @@ def users_own(folder: Path) -> list[Path]:
     called = write_repro(
         folder, "users/scale", torch_layer=theirs, jax_layer=ours, inputs=[x], ours=3 * x, theirs=2 * x
     )
-    hidden = repro_users.Hidden(6, 1)
+    hidden = repro_users.Hidden(6, 1).double()
+    torch.nn.init.normal_(hidden.inner.weight)  # numbers that float32 does not hold
     weight, bias = (p.detach().numpy() for p in (hidden.inner.weight, hidden.inner.bias))
-    apply = Function(repro_users.linear, {"deep": {"kernel": jnp.asarray(weight.T)}, "bias": jnp.asarray(bias)})
+    apply = Function(repro_users.linear, {"deep": {"kernel": weight.T}, "bias": bias})
     out = x @ weight.T + bias
-    pickled = write_repro(folder, "hidden", torch_layer=hidden, jax_layer=apply, inputs=[x], ours=out, theirs=out)
+    pickled = write_repro(folder, "hidden", torch_layer=hidden, jax_layer=apply, inputs=[x], ours=out, theirs=out,
+                          dtype="float64")  # fmt: skip
     return [called, pickled]
 
 
@@ -176,8 +194,9 @@ def test_layers_that_agree_are_said_to(runs: dict[str, str], name: str) -> None:
     assert runs[name].endswith("EXIT0")
 
 
-def test_float64_is_float64(runs: dict[str, str]) -> None:
-    apart = re.search(r"SAME: (\S+) apart", runs["right64"])
+@pytest.mark.parametrize("name", ["right64", "hidden"])
+def test_float64_is_float64(runs: dict[str, str], name: str) -> None:
+    apart = re.search(r"SAME: (\S+) apart", runs[name])
     assert apart is not None
     assert float(apart[1]) < 1e-14
 
@@ -197,6 +216,14 @@ def test_a_class_that_keeps_too_little_is_pickled(tmp_path: Path, users: Path) -
     text = users_own(tmp_path)[1].read_text()
     assert "The call that made this Hidden could not be told" in text
     assert "It also needs repro_users" in text
+
+
+def test_a_call_that_makes_another_layer_is_not_written(users: Path) -> None:
+    import repro_users  # type: ignore[import-not-found]
+
+    assert "pickle" in torch_recipe(repro_users.Doubling(3)).arrays
+    assert "pickle" in torch_recipe(repro_users.Chosen("tanh")).arrays
+    assert "pickle" not in torch_recipe(repro_users.Scale(3)).arrays
 
 
 TORCH_LAYERS = (

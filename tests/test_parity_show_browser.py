@@ -52,6 +52,14 @@ def test_a_page_opens_from_a_file_without_complaint_or_request(window: browser.B
     window.resize(1400, 1000)
 
 
+def test_tables_fit_narrow_windows(window: browser.Browser, pages: Path) -> None:
+    window.resize(420, 1000)
+    window.open(pages / "planted.html")
+    for table in (".tree", ".tensors"):
+        assert window.run(f"document.querySelector('{table}').offsetWidth") <= 420
+    window.resize(1400, 1000)
+
+
 def test_names_stand_there_as_they_are(window: browser.Browser, pages: Path) -> None:
     window.open(pages / "hostile.html")
     row = parity_reports.hostile().tensors[0]
@@ -117,6 +125,7 @@ def test_bars_are_as_long_as_the_errors(window: browser.Browser, pages: Path) ->
 
 VIEWS = (
     ("q=conv", lambda t: "conv" in t.torch_path or "conv" in t.jax_path),
+    ("q=kernel", lambda t: "kernel" in t.jax_path),
     ("q=CONV2&kind=gradient", lambda t: "conv2" in t.torch_path and t.kind == "gradient"),
     ("verdict=different", lambda t: t.verdict == "different"),
     ("verdict=suspicious,equal", lambda t: t.verdict in ("suspicious", "equal")),
@@ -202,6 +211,10 @@ def test_large_reports_come_in_pages(window: browser.Browser, pages: Path) -> No
     window.press(*"blocks.333")
     assert texts(window, "[data-tensor]")[0] == "blocks.333.attn"
     assert len(rows(window)) == 6
+    window.run("document.querySelector('.filters > button').click()")
+    window.run("document.querySelector('.pager button:last-child').click()")
+    window.run("document.querySelector('#counts [data-verdict=equal]').click()")
+    assert texts(window, ".pager span") == ["Page 1 of 16"]  # a filter goes back to the first
     window.open(pages / "large.html", "page=999")
     assert rows(window) == list(range(2900, 3000))
 

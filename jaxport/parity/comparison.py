@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from jaxport.errors import UsageError
 
-from . import guards, preflight, tolerances
-from .describe_torch import describe_torch
+from . import guards, preflight
 from .explain import explain
 from .lint import lint, trace_calls
+from .modes import DTYPES, MODES, in_order, modes_of, modules, one_mode, spent, store
 from .observe_jax import NOTHING
-from .passes import ModePass
+from .observe_torch import TorchModel
 from .recorder import values_of
 from .reproduce import reproduce
-from .result import Finding, Module, Report, Tensor, Verdict
-from .seen import Store
+from .result import Finding, Report, Tensor
 from .setup import Setup, prepare
-
-DTYPES = ("float64", "float32")
-MODES = ("eval", "train")
 
 
 def compare(
@@ -36,7 +29,7 @@ def compare(
     inputs: Any,
     *,
     weights: str | None = "torch",
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     modes: Sequence[str] | None = None,
     gradients: bool = True,
     dtypes: Sequence[str] = DTYPES,
@@ -89,10 +82,10 @@ def compare(
     """
     _check(modes, dtypes)
     clock = {"start": time.perf_counter()}
-    with preflight.pinned(), _store(memory) as store:
+    with preflight.pinned(), store(memory) as kept:
         setup = prepare(
             jax_model,
-            torch_model,
+            (TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)),
             inputs,
             weights=weights,
             mapping=mapping,
@@ -101,14 +94,14 @@ def compare(
             flatten=flatten,
             randomise=seed if randomise else None,
         )
-        chosen = tuple(modes or _modes(setup))
+        chosen = tuple(modes or modes_of(setup))
         environment = preflight.environment()
         findings = [*preflight.check(x64="float64" in dtypes), *setup.findings, *_guards(setup, chosen, allow)]
         findings += read_settings(setup)
         clock["setup"] = time.perf_counter()
         tensors: list[Tensor] = []
         for mode in chosen:
-            run, found = _one_mode(setup, mode, gradients, seed, local, store)
+            run, found = one_mode(setup, mode, gradients, seed, local, kept)
             tensors += found
             findings += run.findings()
             if run.alone:
@@ -118,11 +111,11 @@ def compare(
             clock[mode] = time.perf_counter()
     report = Report(
         title=title or f"{_name(jax_model)} against {_name(torch_model)}",
-        tensors=_in_order(tensors),
+        tensors=in_order(tensors),
         findings=tuple(dict.fromkeys(findings)),
-        modules=tuple(_modules(setup)),
+        modules=tuple(modules(setup)),
         environment=environment,
-        seconds=_spent(clock),
+        seconds=spent(clock),
         settings={
             "weights": weights,
             "modes": list(chosen),
@@ -145,15 +138,16 @@ def read_settings(setup: Setup) -> list[Finding]:
     def jax_function(*xs: Any) -> Any:
         return values_of(model.subject.run(model.arrays, xs, False, (), NOTHING).output)
 
-    setup.torch32.module.eval()
-    calls = trace_calls(setup.torch32.module, setup.torch32.tensors(setup.inputs), jax_function, setup.jax_inputs)
+    reference = setup.torch32
+    module = reference.module.eval() if isinstance(reference, TorchModel) else None
+    inputs = reference.tensors(setup.inputs) if isinstance(reference, TorchModel) else ()
+    calls = trace_calls(module, inputs, jax_function, setup.jax_inputs)
     return lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs, calls)
 
 
 def _guards(setup: Setup, modes: Sequence[str], allow: Collection[str]) -> list[Finding]:
     """Return what in the state or the inputs would hide a difference."""
-    layers = describe_torch(setup.torch32.module)
-    return guards.degenerate(layers, setup.inputs, "eval" not in modes, allow)
+    return guards.degenerate(setup.torch32.layers(), setup.inputs, "eval" not in modes, allow)
 
 
 def _check(modes: Sequence[str] | None, dtypes: Sequence[str]) -> None:
@@ -162,76 +156,7 @@ def _check(modes: Sequence[str] | None, dtypes: Sequence[str]) -> None:
             raise UsageError(f"{name}: a sequence of {' and '.join(allowed)} is needed, got {given!r}")
 
 
-def _one_mode(
-    setup: Setup, mode: str, gradients: bool, seed: int, local: bool | None, store: Store
-) -> tuple[ModePass, list[Tensor]]:
-    """Return the pass of one mode, and its tensors."""
-    run = ModePass(setup, mode == "train", gradients, np.random.default_rng(seed), store)
-    tensors = list(run.tensors())
-    if any(t.verdict is Verdict.SUSPICIOUS for t in tensors) and setup.jax32 is not None:
-        run.more_draws()
-        tensors = list(run.tensors())
-    if local or (local is None and not all(t.ok for t in tensors)):
-        run.run_alone()
-        tensors = amplified(list(run.tensors()))
-    return run, tensors
-
-
-def amplified(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Call differences suspicious, not different, if no layer and nothing between layers makes one by itself.
-
-    Then float64 is apart by rounding that grows on the way: every layer, fed PyTorch's recorded input, agrees.
-    """
-    tensors = list(tensors)
-    passed = [t for t in tensors if t.decides and t.kind in ("input", "output")]
-    if not passed or any(t.local64 is None or t.local64.max_rel > tolerances.FLOAT64_RTOL for t in passed):
-        return tensors
-    if all(t.verdict is not Verdict.DIFFERENT for t in passed):
-        return tensors  # the passes agree: a gradient or a buffer that does not is wrong by itself
-    note = "every layer alone agrees: rounding, amplified on the way"
-    return [
-        replace(t, verdict=Verdict.SUSPICIOUS, note=t.note or note)
-        if t.verdict is Verdict.DIFFERENT and t.float64 is not None and np.isfinite(t.float64.max_abs)
-        else t
-        for t in tensors
-    ]
-
-
-def _in_order(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return forward tensors of all modes first, so that the first that differs is where the models part."""
-    late = ("gradient", "input_gradient", "activation_gradient", "buffer")
-    return tuple(sorted(tensors, key=lambda tensor: tensor.kind in late))
-
-
-def _modes(setup: Setup) -> tuple[str, ...]:
-    """Return the modes that differ for this model."""
-    changing = ("Dropout", "BatchNorm", "InstanceNorm", "AlphaDropout")
-    both = [*setup.torch_layers.values(), *setup.jax_layers.values()]
-    return MODES if any(part in layer.name for layer in both for part in changing) else ("eval",)
-
-
-def _modules(setup: Setup) -> Iterable[Module]:
-    for number, (path, layer) in enumerate(setup.torch_layers.items()):
-        pair = setup.pairs.get(path)
-        kind = setup.jax_layers[pair.jax_path].kind if pair and pair.jax_path in setup.jax_layers else ""
-        yield Module(path, layer.kind, pair.jax_path if pair else None, kind, number)
-
-
 def _name(model: Any) -> str:
     inner = getattr(model, "module", None) or getattr(model, "apply", None)
     named = inner if type(model).__name__ in ("Linen", "Function") and inner is not None else model
     return getattr(named, "__name__", type(named).__name__)
-
-
-def _spent(clock: Mapping[str, float]) -> dict[str, float]:
-    names, times = list(clock), list(clock.values())
-    return {name: round(end - start, 3) for name, start, end in zip(names[1:], times, times[1:], strict=False)}
-
-
-@contextmanager
-def _store(memory: int) -> Any:
-    store = Store(memory)
-    try:
-        yield store
-    finally:
-        store.close()

@@ -14,6 +14,7 @@ from .layer import Layer
 from .passes import ModePass
 from .result import Finding, Tensor, Verdict
 from .seen import Key
+from .weights.plan import as_numpy
 
 _MOST = 6
 """Tensors that are looked into in one pass, from the first that differs on."""
@@ -88,7 +89,8 @@ def _of_call(run: ModePass, tensor: Tensor) -> Case | None:
     if i >= len(ours) or i >= len(theirs):
         return None
     jax, torch = _layers(run, key[0])
-    inputs = run.theirs64.calls[key].inputs if key[0] else []
+    whole = bool(key[0]) or (torch is not None and not torch.children)  # a model that is one layer, such as a loss
+    inputs = run.theirs64.calls[key].inputs if whole else []
     before, between = _gap(run, key, part)
     mine = run.viewed(key[0], part, ours[i])
     if tensor.axes or tensor.jax_shape == tensor.torch_shape:
@@ -97,8 +99,8 @@ def _of_call(run: ModePass, tensor: Tensor) -> Case | None:
         "output" if part == "outputs" else "input",
         mine,
         theirs[i],
-        jax=jax if part == "outputs" and key[0] else None,
-        torch=torch if part == "outputs" and key[0] else None,
+        jax=jax if part == "outputs" and whole else None,
+        torch=torch if part == "outputs" and whole else None,
         input=tuple(inputs) if len(inputs) > 1 else inputs[0] if inputs and part == "outputs" else None,
         arrays=_arrays(torch),
         ours_arrays=_ours_arrays(run, torch),
@@ -110,7 +112,7 @@ def _of_call(run: ModePass, tensor: Tensor) -> Case | None:
 
 
 def _arrays(layer: Layer | None) -> dict[str, np.ndarray]:
-    return {} if layer is None else {n: a.detach().cpu().numpy() for n, a in layer.arrays.items() if a is not None}
+    return {} if layer is None else {n: as_numpy(a) for n, a in layer.arrays.items() if a is not None}
 
 
 def _ours_arrays(run: ModePass, layer: Layer | None) -> dict[str, np.ndarray]:

@@ -14,7 +14,9 @@ import torch
 from jaxport.errors import UsageError
 
 from . import preflight, tolerances, views
+from .causes.training import explain_step
 from .judge import Sides, judge, measure
+from .observe_torch import TorchModel
 from .record import Arrays, Snapshot, rounding_draws
 from .record import Example as _Example
 from .result import Finding, Module, Report, Step, Tensor, Verdict
@@ -36,7 +38,7 @@ def train(
     jax_optimizer: Any,
     torch_optimizer: Callable[..., torch.optim.Optimizer],
     weights: str | None = "torch",
-    mapping: Mapping[str, str] | None = None,
+    mapping: Mapping[str, str | None] | None = None,
     model_inputs: int = 1,
     dtypes: Sequence[str] = ("float64", "float32"),
     seed: int = 0,
@@ -80,7 +82,12 @@ def train(
     tensors: list[Tensor] = []
     with preflight.pinned():
         setup = prepare(
-            jax_model, torch_model, given[0][:model_inputs], weights=weights, mapping=mapping, dtypes=dtypes
+            jax_model,
+            (TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)),
+            given[0][:model_inputs],
+            weights=weights,
+            mapping=mapping,
+            dtypes=dtypes,
         )
         run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
         for number, batch in enumerate(given, 1):
@@ -145,6 +152,14 @@ class _Lockstep:
             self.jax[name] = side
         self.grown: dict[str, float] = {}
         self.findings: list[Finding] = []
+        self.explained = False
+
+    def _explain(self, ours: Values, theirs: Values, base: Snapshot, number: int) -> None:
+        """Look for the causes of the first step that differs."""
+        setup = self.setup
+        found = explain_step(ours, theirs, base, self.truth.optimizer, number, setup.torch_layers, setup.sources)
+        self.findings += found
+        self.explained = bool(found)
 
     def advance(self, number: int, batch: list[np.ndarray]) -> tuple[list[Step], list[Tensor]]:
         """Take one step everywhere; return what is to be said of it, and its tensors."""
@@ -166,6 +181,8 @@ class _Lockstep:
                 self._is_training(number, before, side, base)
             found = self._judged(ours, None, theirs, [], mode)
             tensors = found if mode == "resync" else tensors
+            if mode == "resync" and not self.explained:
+                self._explain(ours, theirs, base, number)
             steps += self._steps(number, mode, found, our_loss, loss)
         if "float32" in self.jax:
             found, our_loss, their_loss = self._narrow(base, batch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import jax
@@ -12,8 +13,11 @@ import numpy as np
 from .recorder import Extras, Traced, values_of
 from .seen import Call, Key, Pass, Store
 from .subjects import Subject, subject
+from .weights.attention64 import float64_attention
 
 NOTHING = Extras({}, {}, [])
+_SMALL = 1 << 20
+_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class JaxModel:
@@ -32,9 +36,17 @@ class JaxModel:
         self.order: list[Key] = []
         self.shapes: dict[Key, Call] = {}
 
-    def precision(self) -> Any:
-        """Return the context in which this precision exists."""
-        return jax.enable_x64(self.dtype == np.float64)
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """Return the context in which this precision exists, in `jax.nn.dot_product_attention` too."""
+        wide = self.dtype == np.float64
+        with jax.enable_x64(wide), float64_attention() if wide else nullcontext():
+            yield
+
+    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile a pass that runs once: of a small model compiling takes all the time, optimised code saves none."""
+        small = sum(array.size for array in self.arrays.values()) < _SMALL and jax.default_backend() == "cpu"
+        return jax.jit(function, compiler_options=_QUICK if small else None)
 
     def _cast(self, array: Any) -> jax.Array:
         array = jnp.asarray(array)
@@ -86,7 +98,7 @@ class JaxModel:
         shapes = self.trace(inputs, training, watch, masks)
         with self.precision():
             if cotangents is None:
-                outputs, calls, buffers = jax.jit(self._forward(training, watch))(
+                outputs, calls, buffers = self._jit(self._forward(training, watch))(
                     self.arrays, self.inputs(inputs), NOTHING._replace(masks=list(map(jnp.asarray, masks)))
                 )
                 seen = Pass()
@@ -130,7 +142,7 @@ class JaxModel:
         xs = self.inputs(inputs)
         keeps = list(map(jnp.asarray, masks))
 
-        @jax.jit
+        @self._jit
         def whole(trained: Any, moving: Any, zeros: Any, still: Any, fixed: Any, seeds: Any, masks: Any) -> Any:
             def function(trained: Any, moving: Any, zeros: Any) -> Any:
                 values = [moving[str(i)] if str(i) in moving else still[str(i)] for i in range(len(xs))]
@@ -178,7 +190,7 @@ class JaxModel:
                 for key, (arguments, results) in reference.items()
             }
             extras = Extras({}, given, list(map(jnp.asarray, masks)))
-            outputs, calls, _ = jax.jit(self._forward(training, watch))(self.arrays, self.inputs(inputs), extras)
+            outputs, calls, _ = self._jit(self._forward(training, watch))(self.arrays, self.inputs(inputs), extras)
         calls = calls | {("", 0): ([], outputs)}
         return {key: Call(*([np.asarray(a) for a in part] for part in call)) for key, call in calls.items()}
 

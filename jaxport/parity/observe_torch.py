@@ -13,7 +13,10 @@ from torch.overrides import TorchFunctionMode
 
 from jaxport.errors import UsageError
 
+from .describe_torch import describe_torch
+from .layer import Layers
 from .seen import Call, Key, Pass, Store, parts
+from .weights.find_flatten import find_flatten
 
 _DROPOUTS = {"dropout", "dropout_", "feature_dropout", "feature_dropout_"}
 _UNLIKE = {"alpha_dropout", "alpha_dropout_", "feature_alpha_dropout", "feature_alpha_dropout_"}
@@ -88,6 +91,22 @@ class TorchModel:
         self.dtype = dtype
         self.module = copy.deepcopy(module).to("cpu").to(dtype)
         self.hidden: list[str] = []
+        self.draws = True
+
+    def layers(self) -> Layers:
+        """Return what is known of its modules, with the state as it is."""
+        return describe_torch(self.module)
+
+    def draw_cotangents(
+        self, inputs: Sequence[np.ndarray], training: bool, rng: np.random.Generator
+    ) -> list[np.ndarray]:
+        """Return random numbers of the outputs' shapes, exact in float32."""
+        shapes = [out.shape for out in self.run(inputs, False).outputs]
+        return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+    def flattened(self, inputs: Sequence[np.ndarray]) -> dict[str, tuple[int, ...]]:
+        """Return the layers behind a flatten: path → (C, *spatial)."""
+        return find_flatten(self.module, self.tensors(inputs))
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Fill parameters and buffers; the keys are those of the state dict, all of them."""

@@ -88,7 +88,8 @@ def _one_gradient(
     shapes = {"jax_shape": tuple(present[-1].shape), "torch_shape": tuple(theirs.shape)}
     identity = tuple(axes) == tuple(range(len(axes)))
     tensor = replace(blank, **dtypes, **shapes, axes=() if identity else tuple(axes))
-    last = run.setup.last and kind != "gradient"  # parameters are in PyTorch's layout by now
+    # Parameters are in PyTorch's layout by now.
+    last = kind != "gradient" and run.setup.prefers_last(key[0] if key else "", theirs.ndim)
     yield judge(tensor, sides, last=last, scale=size)
 
 

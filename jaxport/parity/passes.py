@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import tolerances, views
-from .describe_torch import describe_torch
 from .judge import Sides, judge
-from .observe_torch import Masks
 from .pass_gradients import of_gradients
 from .result import Finding, Tensor, Verdict
 from .seen import Call, Key, Pass, Store
@@ -36,8 +34,8 @@ class ModePass:
     ) -> None:
         self.setup, self.training, self.store = setup, training, store or Store()
         self.mode = "train" if training else "eval"
-        self.masks: Masks = setup.torch64.draw_masks(setup.inputs, rng) if training else []
-        self.cotangents = self._draw_cotangents(rng) if gradients else None
+        self.masks: list[np.ndarray] = setup.torch64.draw_masks(setup.inputs, rng) if training else []
+        self.cotangents = setup.torch32.draw_cotangents(setup.inputs, training, rng) if gradients else None
         pairs = setup.pairs
         self.watch_torch = set(pairs)
         self.watch_jax = {pair.jax_path for pair in pairs.values()}
@@ -57,7 +55,7 @@ class ModePass:
                     store=self.store,
                 )
         self.alone: dict[Key, Call] = {}
-        self.torch_layers = describe_torch(setup.torch64.module)
+        self.torch_layers = setup.torch64.layers()
 
     def _torch(self, model: Any, inputs: Sequence[np.ndarray] | None = None) -> Pass:
         return model.run(
@@ -69,15 +67,12 @@ class ModePass:
             store=self.store,
         )
 
-    def _draw_cotangents(self, rng: np.random.Generator) -> list[np.ndarray]:
-        shapes = [out.shape for out in self.setup.torch32.run(self.setup.inputs, False).outputs]
-        return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
-
     def _find_output_axes(self) -> list[views.Axes | None]:
         shapes = self.setup.jax_models[0].trace(self.setup.jax_inputs, self.training, (), self.masks)
         self.jax_shapes = [shape.shape for shape in shapes]
         theirs = [out.shape for out in self.theirs64.outputs]
-        return [views.find_axes(o.shape, t, self.setup.last) for o, t in zip(shapes, theirs, strict=False)]
+        last = [self.setup.prefers_last("", len(shape)) for shape in theirs]
+        return [views.find_axes(o.shape, t, x) for o, t, x in zip(shapes, theirs, last, strict=False)]
 
     def _jax_cotangents(self) -> list[np.ndarray] | None:
         """Return PyTorch's cotangents in JAX's axes; None where the outputs differ in shape, so that there are none."""
@@ -88,6 +83,8 @@ class ModePass:
 
     def more_draws(self) -> None:
         """Run PyTorch in float32 from inputs and weights whose last bits are changed: its rounding shows further."""
+        if not self.setup.torch32.draws:
+            return
         own = self.setup.torch32.state()
         for seed in range(tolerances.ROUNDING_DRAWS):
             state, inputs = nudged(self.setup, np.random.default_rng(seed))
@@ -123,7 +120,7 @@ class ModePass:
             ours = {name: self.viewed(key[0], part, arrays[i]) for name, arrays in mine.items()}
             sides = Sides(ours.get("64"), ours.get("32"), theirs[i], [draw[i] for draw in draws])
             tensor = self._named(_NAMES[part], key, jax_key, i, sides)
-            tensor = judge(tensor, sides, last=self.setup.last)
+            tensor = judge(tensor, sides, last=self.setup.prefers_last(key[0], theirs[i].ndim))
             yield self._with_local(tensor, key, jax_key, part, i, theirs[i])
 
     def viewed(self, path: str, part: str, array: np.ndarray) -> np.ndarray:
@@ -153,8 +150,9 @@ class ModePass:
         if call is None or i >= len(getattr(call, part)):
             return tensor
         ours = self.viewed(key[0], part, getattr(call, part)[i])
-        blank = replace(tensor, axes=())
-        return replace(tensor, local64=judge(blank, Sides(ours, None, theirs), last=self.setup.last).float64)
+        last = self.setup.prefers_last(key[0], theirs.ndim)
+        local = judge(replace(tensor, axes=()), Sides(ours, None, theirs), last=last)
+        return replace(tensor, local64=local.float64)
 
     def run_alone(self) -> None:
         """Run each JAX layer on PyTorch's recorded arguments, in the first precision that there is."""
@@ -165,22 +163,22 @@ class ModePass:
             if not key[0] or jax_key is None or jax_key not in self.ours[name].calls or not self.setup.decides(key[0]):
                 continue
             own, theirs = self.ours[name].calls[jax_key], self.theirs64.calls[key]
-            arguments = self._as_jax(own.inputs, theirs.inputs, self.setup.flatten.get(key[0]))
-            results = self._as_jax(own.outputs, theirs.outputs, None)
+            arguments = self._as_jax(key[0], own.inputs, theirs.inputs, self.setup.flatten.get(key[0]))
+            results = self._as_jax(key[0], own.outputs, theirs.outputs, None)
             if arguments is not None and results is not None:
                 reference[jax_key] = (arguments, results)
         model = self.setup.jax_models[0]
         self.alone = model.alone(self.setup.jax_inputs, self.training, reference, self.masks)
 
     def _as_jax(
-        self, own: Sequence[np.ndarray], theirs: Sequence[np.ndarray], flatten: tuple[int, ...] | None
+        self, path: str, own: Sequence[np.ndarray], theirs: Sequence[np.ndarray], flatten: tuple[int, ...] | None
     ) -> list[np.ndarray] | None:
         """Return PyTorch's arrays as JAX's lie; None if they cannot be."""
         count = len(own) if len(own) == len(theirs) else min(1, len(own), len(theirs))
         found = []
         for mine, array in zip(own[:count], theirs[:count], strict=True):
             value = views.flattened(array, flatten) if flatten else array
-            axes = views.best_axes(mine, value, self.setup.last)
+            axes = views.best_axes(mine, value, self.setup.prefers_last(path, value.ndim))
             if axes is None:
                 return None
             found.append(views.to_jax(value, axes))

@@ -12,6 +12,7 @@ from flax import nnx
 from . import views
 from .describe_jax import describe_jax
 from .explain import arises, key_of_name
+from .observe_torch import TorchModel
 from .passes import ModePass
 from .result import Finding, Tensor
 from .show.repro import write_repro
@@ -47,13 +48,17 @@ def reproduce(
     if isinstance(filled, nnx.Module):
         (filled.train if run.training else filled.eval)()
     jax_layer = describe_jax(filled, run.setup.jax_inputs)[pair.jax_path].module
-    torch_layer = run.setup.torch32.module.get_submodule(key[0])
+    reference = run.setup.torch32
+    if not isinstance(reference, TorchModel):
+        return [Finding("repro/none", "info", "a recorded model has no modules to write a script of")]
+    torch_layer = reference.module.get_submodule(key[0])
     torch_layer.train(run.training)
     call = run.theirs64.calls[key]
     jax_call = run.ours[next(iter(run.ours))].calls[pair.jax_path, key[1]]
     ours = views.to_torch(jax_call.outputs[i], tensor.axes or tuple(range(jax_call.outputs[i].ndim)))
     orders = [
-        views.find_axes(a.shape, b.shape, run.setup.last) for a, b in zip(jax_call.inputs, call.inputs, strict=False)
+        views.find_axes(a.shape, b.shape, run.setup.prefers_last(key[0], b.ndim))
+        for a, b in zip(jax_call.inputs, call.inputs, strict=False)
     ]
     path = write_repro(
         folder,

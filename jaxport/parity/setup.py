@@ -8,24 +8,23 @@ from typing import Any
 
 import jax
 import numpy as np
-import torch
 
 from jaxport.errors import UsageError
 
-from . import guards, views
+from . import views
 from .align import Alignment, align
 from .describe_jax import describe_jax
-from .describe_torch import describe_torch
 from .layer import Layers, Pair
+from .layout import find_flattened, lay_out
 from .observe_jax import JaxModel
-from .observe_torch import TorchModel
 from .record import nudge
+from .reference_model import Reference
 from .result import Finding
 from .subjects import subject
 from .weights import Plan, cast, plan
-from .weights.find_flatten import find_flatten
 
 Arrays = dict[str, np.ndarray]
+_CHANNELS = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "Pool", "Upsample", "Dropout2d")
 
 
 @dataclass
@@ -52,8 +51,8 @@ class Setup:
 
     jax64: JaxModel | None
     jax32: JaxModel | None
-    torch64: TorchModel
-    torch32: TorchModel
+    torch64: Reference
+    torch32: Reference
     jax_layers: Layers
     torch_layers: Layers
     alignment: Alignment
@@ -86,6 +85,14 @@ class Setup:
         found = {key: entry.jax[0] for entry in self.plan.entries for key in entry.torch}
         return found | {key: found[other] for key, other in self.plan.tied.items() if other in found}
 
+    def prefers_last(self, path: str, ndim: int) -> bool:
+        """Whether channels are last in JAX, most likely, in a tensor at a PyTorch module.
+
+        Of three axes they are where a layer has channels; elsewhere (N, L, features) are the same on both sides.
+        """
+        name = self.torch_layers[path].name if path in self.torch_layers else ""
+        return self.last and (ndim > 3 or any(part in name for part in _CHANNELS))
+
     def decides(self, path: str) -> bool:
         """Whether the outputs of a PyTorch module count: it has parameters of its own and nothing but them inside."""
         layer = self.torch_layers[path]
@@ -106,7 +113,7 @@ def as_arrays(inputs: Any, name: str = "inputs") -> list[np.ndarray]:
         raise UsageError(f"{name}: at least one array is needed")
     arrays = []
     for i, value in enumerate(given):
-        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
         if array.dtype.kind not in "fiub":
             raise UsageError(f"{name}[{i}]: an array of numbers is needed, got {type(value).__name__}")
         arrays.append(array.astype(np.float32) if array.dtype.kind == "f" else array)
@@ -115,11 +122,11 @@ def as_arrays(inputs: Any, name: str = "inputs") -> list[np.ndarray]:
 
 def prepare(
     jax_model: Any,
-    torch_model: torch.nn.Module,
+    references: tuple[Reference, Reference],
     inputs: Any,
     *,
     weights: str | None,
-    mapping: Mapping[str, str] | None,
+    mapping: Mapping[str, str | None] | None,
     dtypes: Sequence[str],
     jax_inputs: Any = None,
     flatten: Mapping[str, tuple[int, ...]] | None = None,
@@ -129,7 +136,7 @@ def prepare(
 
     Args:
         jax_model: the JAX model.
-        torch_model: PyTorch's.
+        references: PyTorch's, in float64 and in float32.
         inputs: its arguments, an array or several.
         weights: whose weights both get: "torch", "jax", or None if they have the same already.
         mapping: JAX's path → PyTorch's, for modules that are not aligned by themselves.
@@ -142,14 +149,14 @@ def prepare(
         UsageError: an argument is wrong, or the JAX model does not take the inputs.
     """
     arrays = as_arrays(inputs)
-    torch64, torch32 = TorchModel(torch_model, torch.float64), TorchModel(torch_model, torch.float32)
+    torch64, torch32 = references
     subject(jax_model)
     with jax.enable_x64(True):
         jax64 = JaxModel(cast(jax_model, np.float64), np.float64) if "float64" in dtypes else None
     jax32 = JaxModel(jax_model, np.float32) if "float32" in dtypes else None
     given = None if jax_inputs is None else as_arrays(jax_inputs, "jax_inputs")
-    jax_layers = describe_jax(jax_model, given or arrays)
-    torch_layers = describe_torch(torch_model)
+    jax_layers = _described(jax_model, given or arrays)
+    torch_layers = torch32.layers()
     alignment = align(jax_layers, torch_layers, mapping)
     setup = Setup(
         jax64=jax64,
@@ -168,11 +175,24 @@ def prepare(
         raise UsageError('randomise: it needs weights that go to the other side: weights="torch" or "jax"')
     state = _state(setup, weights, randomise)
     fill(setup, weights, state)
-    _lay_out(setup, given)
+    lay_out(setup, given)
     if flatten is None:
-        _find_flatten(setup, weights, state)
+        find_flattened(setup, lambda: fill(setup, weights, state))
     setup.findings += [*setup.alignment.findings, *setup.plan.findings]
     return setup
+
+
+def _described(jax_model: Any, arrays: list[np.ndarray]) -> Layers:
+    """Return the JAX model's modules; a Linen module is traced on the inputs as they are, or with the channels last."""
+    moved = [views.moved_last(array) if array.dtype.kind == "f" else array for array in arrays]
+    for inputs in (arrays, moved):
+        try:
+            return describe_jax(jax_model, inputs)
+        except UsageError:
+            raise
+        except Exception:  # whatever a stranger's model raises on arguments of another layout
+            continue
+    return describe_jax(jax_model)
 
 
 def _state(setup: Setup, weights: str | None, randomise: int | None) -> Arrays:
@@ -183,7 +203,11 @@ def _state(setup: Setup, weights: str | None, randomise: int | None) -> Arrays:
     if weights == "jax":
         own = {path: np.asarray(array) for path, array in setup.jax_models[-1].arrays.items()}
         state |= setup.plan.to_torch(own)
-    return state if randomise is None else guards.randomise(state, setup.torch_layers, randomise)
+    if randomise is None:
+        return state
+    from . import guards
+
+    return guards.randomise(state, setup.torch_layers, randomise)
 
 
 def fill(setup: Setup, weights: str | None, state: Arrays) -> None:
@@ -191,82 +215,13 @@ def fill(setup: Setup, weights: str | None, state: Arrays) -> None:
     for model in (setup.torch64, setup.torch32):
         model.load(state)
     if weights is not None:
+        # In float64, so that what is made of two arrays (b_ih + b_hh) is not rounded on the way.
+        wide = {key: value.astype(np.float64) if value.dtype.kind == "f" else value for key, value in state.items()}
         for jax_side in setup.jax_models:
-            jax_side.load(setup.plan.to_jax(state))
+            jax_side.load(setup.plan.to_jax(wide))
 
 
 def nudged(setup: Setup, rng: np.random.Generator) -> tuple[Arrays, list[np.ndarray]]:
     """Return PyTorch's weights and inputs with the last bit changed at random."""
     state = {key: nudge(value, rng) for key, value in setup.torch32.state().items()}
     return state, [nudge(array, rng) for array in setup.inputs]
-
-
-def _lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
-    """Find how the JAX model wants the inputs: as they are, or with the channels last."""
-    spatial = any(array.ndim > 2 and array.dtype.kind == "f" for array in setup.inputs)
-    convolves = any(
-        layer.kind.startswith("flax.") and ("Conv" in layer.name or "BatchNorm" in layer.name)
-        for layer in setup.jax_layers.values()
-    )
-    setup.last = convolves
-    if given is not None:
-        setup.jax_inputs = given
-        return
-    same = [tuple(range(array.ndim)) for array in setup.inputs]
-    moved = [
-        views.channels_last(array.ndim) if array.dtype.kind == "f" else tuple(range(array.ndim))
-        for array in setup.inputs
-    ]
-    orders = ([moved, same] if convolves else [same, moved]) if spatial else [same]
-    shapes = _torch_shapes(setup)
-    failures: list[str] = []
-    chosen: list[views.Axes] | None = None
-    for axes in orders:
-        xs = [views.to_jax(array, order) for array, order in zip(setup.inputs, axes, strict=True)]
-        try:
-            outputs = setup.jax_models[0].trace(xs, False, ())
-        except Exception as error:  # whatever a stranger's model raises on arguments of another layout
-            failures.append(f"{[x.shape for x in xs]}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
-            continue
-        chosen = chosen or axes
-        if len(outputs) == len(shapes) and all(map(views.candidates, [out.shape for out in outputs], shapes)):
-            chosen = axes
-            break
-    if chosen is None:
-        raise UsageError("jax_model: it takes the inputs in no layout: " + "; ".join(failures))
-    setup.input_axes = chosen
-    setup.last = setup.last or (spatial and chosen is not same)
-    setup.jax_inputs = [views.to_jax(a, order) for a, order in zip(setup.inputs, chosen, strict=True)]
-
-
-def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
-    try:
-        return [out.shape for out in setup.torch32.run(setup.inputs, False).outputs]
-    except UsageError:
-        raise
-    except Exception as error:
-        shapes = [array.shape for array in setup.inputs]
-        raise UsageError(f"torch_model: it does not take inputs of {shapes}: {type(error).__name__}: {error}") from None
-
-
-def _find_flatten(setup: Setup, weights: str | None, state: Arrays) -> None:
-    """Find which Linears behind a flatten get (*spatial, C) in JAX, by what arrives there; one after the other."""
-    if not setup.last:
-        return
-    found = {
-        path: shape
-        for path, shape in find_flatten(setup.torch32.module, setup.torch32.tensors(setup.inputs)).items()
-        if path in setup.pairs and shape[0] > 1 and np.prod(shape[1:]) > 1
-    }
-    for path, shape in found.items():
-        jax_path = setup.pairs[path].jax_path
-        theirs = setup.torch64.run(setup.inputs, False, watch={path}).calls[path, 0].inputs[0]
-        calls = setup.jax_models[0].run(setup.jax_inputs, False, watch={jax_path}).calls
-        ours = calls[jax_path, 0].inputs[0] if (jax_path, 0) in calls else theirs
-        if ours.shape != theirs.shape:
-            continue
-        apart = [float(np.abs(array - theirs).mean()) for array in (ours, views.unflattened(ours, shape))]
-        if apart[1] < apart[0]:
-            setup.flatten[path] = shape
-            setup.plan = plan(setup.jax_layers, setup.torch_layers, setup.alignment, setup.flatten)
-            fill(setup, weights, state)

@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .describe_tree import key_of
 from .foreign import Function
 from .recorder import Extras, Recorder, Traced
 from .seen import Key
-from .subjects import Ran, Subject, key_of, mode_arguments, patched
+from .subjects import Ran, Subject, mode_arguments, patched
 
 
 class EquinoxSubject(Subject):

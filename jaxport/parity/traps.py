@@ -306,7 +306,7 @@ TRAPS: tuple[Trap, ...] = (
         "A module that is passed through `jax.jit` is a copy inside: its updates are lost. A donated state deletes the "
         "module's arrays.",
         "`nnx.jit`, or `nnx.split`, return the new state from the step, and `nnx.update`.",
-        ("cause/no-update",),
+        ("cause/no-update", "train/no-op"),
     ),
     Trap(
         33,

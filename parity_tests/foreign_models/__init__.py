@@ -84,7 +84,8 @@ FOREIGN = (
         (
             Planted(resnet_jax.wrong_eps, ("layer1.0.body.4",)),
             Planted(resnet_jax.same_padding, ("conv1",)),
-            Planted(resnet_jax.skip_after_relu, ("layer2.1",)),
+            Planted(resnet_jax.skip_after_relu, ("layer2.1", "fc")),
+            Planted(resnet_jax.biased_variance, ("layer2.0.body.1.running_var",), "buffer"),
         ),
         channels_last=True,
     ),

@@ -1,4 +1,4 @@
-"""A small residual network for pictures in plain Flax NNX, channels last; and three mistakes made in porting it."""
+"""A small residual network for pictures in plain Flax NNX, channels last; and mistakes made in porting it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Keeps the unbiased variance, as PyTorch does."""
+
+    def __call__(self, x: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+        if self.use_running_average or self.var is None:
+            return super().__call__(x, *args, **kwargs)
+        old = self.momentum * self.var[...]
+        y = super().__call__(x, *args, **kwargs)
+        n = x.size / x.shape[-1]
+        self.var[...] = old + (self.var[...] - old) * n / (n - 1)
+        return y
 
 
 class ConvNorm(nnx.Module):
@@ -19,7 +32,7 @@ class ConvNorm(nnx.Module):
         self.conv = nnx.Conv(
             inputs, outputs, (size, size), strides=(strides, strides), padding=padding, use_bias=False, rngs=rngs
         )
-        self.norm = nnx.BatchNorm(outputs, momentum=0.9, epsilon=eps, use_fast_variance=False, rngs=rngs)
+        self.norm = BatchNorm(outputs, momentum=0.9, epsilon=eps, use_fast_variance=False, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.norm(self.conv(x))
@@ -94,4 +107,11 @@ def skip_after_relu() -> ResNet:
     """The last block adds its input after the ReLU."""
     model = build()
     model.blocks[2] = LateSkip(9, 9, 1, rngs=nnx.Rngs(1))
+    return model
+
+
+def biased_variance() -> ResNet:
+    """One norm is Flax's own, which keeps the biased variance."""
+    model = build()
+    model.blocks[1].first.norm = nnx.BatchNorm(9, momentum=0.9, use_fast_variance=False, rngs=nnx.Rngs(1))
     return model

@@ -98,7 +98,7 @@ def normal(*shape: int, seed: int = 1, mean: float = 0.2) -> np.ndarray:
 def fill(variable: Any, tensor: torch.Tensor | np.ndarray, axes: tuple[int, ...] | None = None) -> None:
     """Put a PyTorch tensor into an nnx variable, its axes permuted."""
     array = np.asarray(tensor.detach() if isinstance(tensor, torch.Tensor) else tensor)
-    variable[...] = jnp.asarray(np.transpose(array, axes), variable[...].dtype)
+    variable[...] = jnp.asarray(array if axes is None else np.transpose(array, axes), variable[...].dtype)
 
 
 def linear(ours: Any, theirs: torch.nn.Linear) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import torch
 from flax import nnx
 from torch import nn
 from torch.nn import functional
@@ -138,9 +139,12 @@ def average_pooling_at_stride_one() -> Compared:
 @trap(14, "input", "conv2", "cause/max-pool-padding", "lint/pooling")
 def zeros_around_a_max_pool() -> Compared:
     def ours(x: Any) -> Any:
-        return nnx.max_pool(jnp.pad(x - 9.0, ((0, 0), *ONE, (0, 0))), (3, 3), (2, 2))
+        return nnx.max_pool(jnp.pad(x, ((0, 0), *ONE, (0, 0))), (3, 3), (2, 2))
 
-    return _pair(ours, lambda x: functional.max_pool2d(x - 9.0, 3, 2, 1))
+    made = _pair(ours, lambda x: functional.max_pool2d(x, 3, 2, 1))
+    with torch.no_grad():
+        made.torch.conv1.bias -= 9.0  # type: ignore[operator]
+    return made
 
 
 @trap(14, "input", "conv2", "cause/ceil-mode", "lint/pooling")

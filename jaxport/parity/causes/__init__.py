@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from jaxport.parity.result import Finding
 from jaxport.parity.traps import fix_of, trap_of
 
@@ -18,6 +22,8 @@ from .optimizers import step_hits
 from .weights import weight_hits
 
 _MOST = 3
+_LARGE = 1_000_000
+"""Elements of a tensor that are looked at, where a layer computes each example by itself."""
 
 
 def find_causes(case: Case) -> list[Finding]:
@@ -27,6 +33,7 @@ def find_causes(case: Case) -> list[Finding]:
     to a small share of the difference: a layer is computed again with one thing changed, or the difference has a form
     that nothing else has. No cause, no finding.
     """
+    case = _fewer_examples(_in_torch_axes(case))
     if (
         case.ours.dtype == case.theirs.dtype
         and case.ours.shape == case.theirs.shape
@@ -40,6 +47,33 @@ def find_causes(case: Case) -> list[Finding]:
     # A form of the difference is no news where a layer computed again has explained it.
     kept = [hit for hit in best.values() if hit.rank == min(h.rank for h in best.values())]
     return [_finding(hit, case) for hit in kept[:_MOST]]
+
+
+def _in_torch_axes(case: Case) -> Case:
+    """Bring channels from the last to the second axis where shapes differ and no order of axes fits."""
+    ours, theirs = case.ours.shape, case.theirs.shape
+    same = ours == theirs or sorted(ours) == sorted(theirs)
+    if same or len(ours) != len(theirs) or len(ours) < 3 or ours[1] == theirs[1] or ours[-1] != theirs[1]:
+        return case
+    return replace(case, ours=np.moveaxis(case.ours, -1, 1))
+
+
+def _fewer_examples(case: Case) -> Case:
+    """Keep the first examples of a large batch, where a layer computes each by itself."""
+    name = case.torch.name if case.torch else ""
+    mixes = name in ("LSTM", "GRU", "RNN", "MultiheadAttention") or name.endswith("Loss") or "BatchNorm" in name
+    n = case.theirs.shape[0] if case.theirs.ndim > 1 else 0
+    count = max(1, n * _LARGE // max(case.theirs.size, 1))
+    if case.kind not in ("output", "input") or mixes or case.ours.shape[:1] != (n,) or count >= n:
+        return case
+
+    def first(array: np.ndarray) -> np.ndarray:
+        return array[:count] if array.shape[:1] == (n,) else array
+
+    value = tuple(map(first, case.input)) if isinstance(case.input, tuple) else case.input
+    value = first(value) if isinstance(value, np.ndarray) else value
+    before = None if case.before is None else first(case.before)
+    return replace(case, ours=case.ours[:count], theirs=case.theirs[:count], input=value, before=before)
 
 
 def _finding(hit: Hit, case: Case) -> Finding:

@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ _Choice = tuple[str, str, _Number]
 
 def loss_hits(case: Case) -> list[Hit]:
     """Return the changes of the loss that turn PyTorch's number into JAX's."""
+    case = _as_loss(case)
     if case.kind != "loss" or case.ours.size != case.theirs.size:
         return []
     prediction = case.first_input
@@ -36,6 +38,15 @@ def loss_hits(case: Case) -> list[Hit]:
         if hits:
             return hits
     return _halved(case, 1)
+
+
+def _as_loss(case: Case) -> Case:
+    """Take a loss that was compared as a layer of prediction and target for what it is."""
+    inputs = case.input
+    if case.kind != "output" or case.torch is None or not isinstance(inputs, tuple) or len(inputs) != 2:
+        return case
+    is_loss = case.torch.kind.startswith("torch.nn.") and case.torch.name.endswith("Loss")
+    return replace(case, kind="loss", input=inputs[0], target=inputs[1]) if is_loss else case
 
 
 def _halved(case: Case, rank: int) -> list[Hit]:

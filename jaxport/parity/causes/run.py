@@ -13,6 +13,9 @@ from jaxport.parity.layer import Layer
 
 from .case import Case, Input
 
+_LARGE = 8_000_000
+"""Weights of a layer that is computed again: each hypothesis has a copy of its own, in float64."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -93,6 +96,8 @@ def runner(layer: Layer | None, case: Case, own: bool) -> Runner | None:
     import torch
 
     if layer is None or not isinstance(layer.module, torch.nn.Module):
+        return None
+    if sum(p.numel() for p in layer.module.parameters()) > _LARGE:
         return None
     module = copy.deepcopy(layer.module)
     for part in module.modules():

@@ -51,6 +51,10 @@ def _borders(layer: Runner, case: Case, size: tuple[int, ...], stride: tuple[int
     options = {"PyTorch's padding": [(p, p + max(0, m - 2 * p)) for p, m in zip(theirs, same, strict=True)]}
     options["SAME"] = [(max(m, 0) // 2, max(m, 0) - max(m, 0) // 2) for m in same]
     for word, pads in options.items():
+        if average and word != "SAME" and all(low == high for low, high in pads):
+            continue  # that is count_include_pad
+        if all(pad == (0, 0) for pad in pads):
+            continue
         fills = ((0.0, True), (0.0, False)) if average else ((0.0, True), (-np.inf, True))
         for fill, counted in fills:
             rule = "cause/padding" if word == "SAME" or average else "cause/max-pool-padding"

@@ -16,7 +16,7 @@ def variants(layer: Runner, case: Case) -> list[Variant]:
     name = type(layer.module).__name__
     if name == "Linear":
         return _linear(layer, case)
-    return _embedding(layer) if name == "Embedding" else _softmax(layer, case)
+    return _embedding(layer, case) if name == "Embedding" else _softmax(layer, case)
 
 
 def _linear(layer: Runner, case: Case) -> list[Variant]:
@@ -46,7 +46,7 @@ def _reordered(layer: Runner) -> list[Variant]:
     return found
 
 
-def _embedding(layer: Runner) -> list[Variant]:
+def _embedding(layer: Runner, case: Case) -> list[Variant]:
     found = []
     size = layer.module.embedding_dim**0.5
     scaled = layer.changed(weight=layer.array("weight") * size)
@@ -54,6 +54,9 @@ def _embedding(layer: Runner) -> list[Variant]:
     if layer.module.max_norm is not None:
         text = f"JAX does not scale rows down to max_norm={layer.module.max_norm}"
         found.append(Variant("cause/max-norm", text, layer.changed(max_norm=None)))
+        if "weight" in case.ours_arrays:  # PyTorch scales its rows in place: after the call only JAX's are as before
+            before = wide(case.ours_arrays["weight"])
+            found.append(Variant("cause/max-norm", text, layer.changed(max_norm=None, weight=before)))
     if layer.module.padding_idx is not None:
         weight = layer.array("weight").copy()
         weight[layer.module.padding_idx] = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jaxport.parity.result import Finding
-from jaxport.parity.traps import fix_of, trap_of
+from jaxport.parity.traps import TRAPS, trap_of
 
 from .calls import Call, Calls
 
@@ -20,8 +20,12 @@ def call_findings(calls: Calls) -> Iterator[Finding]:
         yield from rule(calls)
 
 
-def _found(rule: str, text: str, call: Call | None = None, level: str = "warning", fix: str = "") -> Finding:
-    return Finding(rule, level, text, "", call.path if call else "", trap_of(rule), fix or fix_of(rule))
+def _found(
+    rule: str, text: str, call: Call | None = None, level: str = "warning", fix: str = "", trap: int | None = None
+) -> Finding:
+    number = trap or trap_of(rule)
+    fix = fix or (TRAPS[number - 1].fix if number else "")
+    return Finding(rule, level, text, "", call.path if call else "", number, fix)
 
 
 def _named(calls: Iterable[Call], *names: str) -> list[Call]:
@@ -57,14 +61,18 @@ def _resize(calls: Calls) -> Iterator[Finding]:
     for call in theirs:
         mode = _argument(call, "mode", 3, "nearest")
         if _argument(call, "align_corners", 4, None):
-            yield _found("lint/resize", f"PyTorch's {mode} aligns the corners, jax.image.resize never does", call)
+            yield _found(
+                "lint/resize", f"PyTorch's {mode} aligns the corners, jax.image.resize never does", call, trap=18
+            )
         elif mode == "nearest":
             text = "PyTorch's 'nearest' takes floor, jax.image.resize the nearest centre ('nearest-exact')"
             yield _found("lint/resize", text, call)
         elif mode == "bicubic" and not _argument(call, "antialias", 6, False):
-            yield _found("lint/resize", "PyTorch's bicubic kernel has a = −0.75, jax.image.resize's a = −0.5", call)
+            text = "PyTorch's bicubic kernel has a = −0.75, jax.image.resize's a = −0.5"
+            yield _found("lint/resize", text, call, trap=19)
         elif "linear" in mode and not _argument(call, "antialias", 6, False) and smooth:
-            yield _found("lint/resize", "jax.image.resize antialiases when it shrinks, PyTorch does not", call)
+            text = "jax.image.resize antialiases when it shrinks, PyTorch does not"
+            yield _found("lint/resize", text, call, trap=18)
 
 
 def _antialiases(call: Call) -> bool:
@@ -130,6 +138,7 @@ def _pooling(calls: Calls) -> Iterator[Finding]:
 
 def _windows(name: str, call: Call, windows: list[Call]) -> Iterator[Finding]:
     n, average = int(name[-2]), name.startswith("avg")
+    trap = 13 if average else 14
     kind = "reduce_window_sum" if average else "reduce_window_max"
     ours = [c for c in windows if c.name == kind and len(c.arguments.get("window_dimensions", ())) == n + 2]
     if not ours:
@@ -139,20 +148,20 @@ def _windows(name: str, call: Call, windows: list[Call]) -> Iterator[Finding]:
     theirs = tuple(sorted(_tuple(stride, n)))
     mine = tuple(sorted(v for v in ours[0].arguments["window_strides"]))[-n:]
     if theirs != tuple(sorted(mine)):
-        yield _found("lint/pooling", f"{name} has stride {theirs} in PyTorch, {mine} in JAX", call)
+        yield _found("lint/pooling", f"{name} has stride {theirs} in PyTorch, {mine} in JAX", call, trap=trap)
     pads = {tuple(p) for p in ours[0].arguments["padding"]} - {(0, 0)}
     expected = {(p, p) for p in _tuple(padding, n)} - {(0, 0)}
     if pads != expected:
         text = f"{name} is padded by {padding} in PyTorch, by {sorted(pads) or 0} in JAX"
-        yield _found("lint/pooling", text, call)
+        yield _found("lint/pooling", text, call, trap=trap)
     if _argument(call, "ceil_mode", 4 if average else 5, False):
-        yield _found("lint/pooling", f"{name} has ceil_mode in PyTorch, which JAX's windows have not", call)
+        yield _found("lint/pooling", f"{name} has ceil_mode in PyTorch, which JAX's windows have not", call, trap=trap)
     counted = _argument(call, "count_include_pad", 5, True)
     # A divisor that is counted is a second window sum, over ones.
     divided = len(ours) > 1 and any(c.shapes and c.shapes[0][:1] == (1,) for c in ours[1:])
     if average and expected and counted == divided:
         text = f"count_include_pad is {counted} in PyTorch, {not divided} in JAX"
-        yield _found("lint/pooling", text, call, fix=f"count_include_pad={counted}")
+        yield _found("lint/pooling", text, call, trap=trap, fix=f"count_include_pad={counted}")
 
 
 def _tuple(value: Any, n: int) -> tuple[int, ...]:

@@ -103,14 +103,17 @@ def _home(path: str, known: dict[str, int]) -> str:
 def _add_up(found: list[Node], tensors: Sequence[Tensor]) -> None:
     # A difference in a gradient is carried back to all layers before it: it tells a place only if nothing else does.
     forward = any(not tensor.ok for tensor in tensors if tensor.kind not in GRADIENTS)
+
+    def tells(tensor: Tensor) -> bool:
+        return not (forward and tensor.kind in GRADIENTS)
+
     for number in reversed(range(len(found))):
         node = found[number]
         node.below[:0] = node.own
-        telling = [i for i in node.below if not (forward and tensors[i].kind in GRADIENTS)]
-        node.verdict = max(
-            (tensors[i].verdict for i in telling if tensors[i].decides), default=None, key=RANK.__getitem__
-        )
-        own = [i for i in telling if i in node.own]
+        telling = [i for i in node.below if tells(tensors[i])]
+        own = [i for i in node.own if tells(tensors[i])]
+        counted = [tensors[i].verdict for i in telling if tensors[i].decides]
+        node.verdict = max(counted, default=None, key=RANK.__getitem__)
         node.shown = max(own or telling, key=lambda i: _weight(tensors[i]), default=-1)
         if node.parent >= 0:
             found[node.parent].below.extend(node.below)

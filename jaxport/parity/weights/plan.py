@@ -66,8 +66,9 @@ class Plan:
         Raises:
             UsageError: keys that the plan uses are missing, or have another shape.
         """
-        arrays = {key: as_numpy(state[key]) for key in state if any(key in entry.torch for entry in self.entries)}
-        _check(arrays, {slot.key: None for entry in self.entries for slot in entry.slots}, "the state dict")
+        needed = dict.fromkeys(slot.key for entry in self.entries for slot in entry.slots)
+        arrays = {key: as_numpy(state[key]) for key in needed if key in state}
+        _check(arrays, needed, "the state dict")
         self._check_shapes(arrays)
         found: dict[str, np.ndarray] = {}
         for entry in self.entries:

@@ -52,7 +52,7 @@ class Slot:
         return part if self.order is None else part.transpose(tuple(int(axis) for axis in np.argsort(self.order)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """How some arrays of a JAX unit are made of PyTorch's and back.
 
@@ -75,7 +75,7 @@ class Rule:
     gradient: Move | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TorchUnit:
     """A PyTorch layer, or the part of one that a JAX layer may stand for.
 
@@ -110,7 +110,7 @@ class TorchUnit:
         return {name: slot.shape for name, slot in self.slots.items() if _counts(self.family, name)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JaxUnit:
     """A JAX layer, in PyTorch's terms.
 

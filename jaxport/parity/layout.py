@@ -1,0 +1,87 @@
+"""How the JAX model wants its inputs, and in which order it flattens, found by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxport.errors import UsageError
+
+from . import views
+from .weights import plan
+
+if TYPE_CHECKING:
+    from .setup import Setup
+
+
+def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
+    """Find how the JAX model wants the inputs: as they are, or with the channels last."""
+    spatial = any(array.ndim > 2 and array.dtype.kind == "f" for array in setup.inputs)
+    convolves = any(
+        layer.kind.startswith("flax.") and ("Conv" in layer.name or "BatchNorm" in layer.name)
+        for layer in setup.jax_layers.values()
+    )
+    setup.last = convolves
+    if given is not None:
+        setup.jax_inputs = given
+        return
+    same = [tuple(range(array.ndim)) for array in setup.inputs]
+    moved = [
+        views.channels_last(array.ndim) if array.dtype.kind == "f" else tuple(range(array.ndim))
+        for array in setup.inputs
+    ]
+    orders = ([moved, same] if convolves else [same, moved]) if spatial else [same]
+    shapes = _torch_shapes(setup)
+    failures: list[str] = []
+    chosen: list[views.Axes] | None = None
+    for axes in orders:
+        xs = [views.to_jax(array, order) for array, order in zip(setup.inputs, axes, strict=True)]
+        try:
+            outputs = setup.jax_models[0].trace(xs, False, ())
+        except Exception as error:  # whatever a stranger's model raises on arguments of another layout
+            failures.append(f"{[x.shape for x in xs]}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
+            continue
+        chosen = chosen or axes
+        if len(outputs) == len(shapes) and all(map(views.candidates, [out.shape for out in outputs], shapes)):
+            chosen = axes
+            break
+    if chosen is None:
+        raise UsageError("jax_model: it takes the inputs in no layout: " + "; ".join(failures))
+    setup.input_axes = chosen
+    setup.last = setup.last or (spatial and chosen is not same)
+    setup.jax_inputs = [views.to_jax(a, order) for a, order in zip(setup.inputs, chosen, strict=True)]
+
+
+def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
+    try:
+        return [out.shape for out in setup.torch32.run(setup.inputs, False).outputs]
+    except UsageError:
+        raise
+    except Exception as error:
+        shapes = [array.shape for array in setup.inputs]
+        raise UsageError(f"torch_model: it does not take inputs of {shapes}: {type(error).__name__}: {error}") from None
+
+
+def find_flattened(setup: Setup, refill: Callable[[], None]) -> None:
+    """Find which Linears behind a flatten get (*spatial, C) in JAX, by what arrives there; one after the other."""
+    if not setup.last:
+        return
+    found = {
+        path: shape
+        for path, shape in setup.torch32.flattened(setup.inputs).items()
+        if path in setup.pairs and shape[0] > 1 and np.prod(shape[1:]) > 1
+    }
+    for path, shape in found.items():
+        jax_path = setup.pairs[path].jax_path
+        theirs = setup.torch64.run(setup.inputs, False, watch={path}).calls[path, 0].inputs[0]
+        calls = setup.jax_models[0].run(setup.jax_inputs, False, watch={jax_path}).calls
+        ours = calls[jax_path, 0].inputs[0] if (jax_path, 0) in calls else theirs
+        if ours.shape != theirs.shape:
+            continue
+        apart = [float(np.abs(array - theirs).mean()) for array in (ours, views.unflattened(ours, shape))]
+        if apart[1] < apart[0]:
+            setup.flatten[path] = shape
+            setup.plan = plan(setup.jax_layers, setup.torch_layers, setup.alignment, setup.flatten)
+            refill()

@@ -1,0 +1,90 @@
+"""One mode of a comparison after the other: passes, verdicts, and what belongs to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from . import tolerances
+from .passes import ModePass
+from .result import Module, Tensor, Verdict
+from .seen import Store
+from .setup import Setup
+
+DTYPES = ("float64", "float32")
+MODES = ("eval", "train")
+
+
+def one_mode(
+    setup: Setup, mode: str, gradients: bool, seed: int, local: bool | None, store: Store
+) -> tuple[ModePass, list[Tensor]]:
+    """Return the pass of one mode, and its tensors."""
+    run = ModePass(setup, mode == "train", gradients, np.random.default_rng(seed), store)
+    tensors = list(run.tensors())
+    if any(t.verdict is Verdict.SUSPICIOUS for t in tensors) and setup.jax32 is not None:
+        run.more_draws()
+        tensors = list(run.tensors())
+    if local or (local is None and not all(t.ok for t in tensors)):
+        run.run_alone()
+        tensors = amplified(list(run.tensors()))
+    return run, tensors
+
+
+def amplified(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Call differences suspicious, not different, if no layer and nothing between layers makes one by itself.
+
+    Then float64 is apart by rounding that grows on the way: every layer, fed PyTorch's recorded input, agrees.
+    """
+    tensors = list(tensors)
+    passed = [t for t in tensors if t.decides and t.kind in ("input", "output")]
+    if not passed or any(t.local64 is None or t.local64.max_rel > tolerances.FLOAT64_RTOL for t in passed):
+        return tensors
+    if all(t.verdict is not Verdict.DIFFERENT for t in passed):
+        return tensors  # the passes agree: a gradient or a buffer that does not is wrong by itself
+    note = "every layer alone agrees: rounding, amplified on the way"
+    return [
+        replace(t, verdict=Verdict.SUSPICIOUS, note=t.note or note)
+        if t.verdict is Verdict.DIFFERENT and t.float64 is not None and np.isfinite(t.float64.max_abs)
+        else t
+        for t in tensors
+    ]
+
+
+def in_order(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return forward tensors of all modes first, so that the first that differs is where the models part."""
+    late = ("gradient", "input_gradient", "activation_gradient", "buffer")
+    return tuple(sorted(tensors, key=lambda tensor: tensor.kind in late))
+
+
+def modes_of(setup: Setup) -> tuple[str, ...]:
+    """Return the modes that differ for this model."""
+    changing = ("Dropout", "BatchNorm", "InstanceNorm", "AlphaDropout")
+    both = [*setup.torch_layers.values(), *setup.jax_layers.values()]
+    return MODES if any(part in layer.name for layer in both for part in changing) else ("eval",)
+
+
+def modules(setup: Setup) -> Iterable[Module]:
+    """Yield PyTorch's modules with the ones that they are paired with."""
+    for number, (path, layer) in enumerate(setup.torch_layers.items()):
+        pair = setup.pairs.get(path)
+        kind = setup.jax_layers[pair.jax_path].kind if pair and pair.jax_path in setup.jax_layers else ""
+        yield Module(path, layer.kind, pair.jax_path if pair else None, kind, number)
+
+
+def spent(clock: Mapping[str, float]) -> dict[str, float]:
+    """Return how long each part took, of the times at which they ended."""
+    names, times = list(clock), list(clock.values())
+    return {name: round(end - start, 3) for name, start, end in zip(names[1:], times, times[1:], strict=False)}
+
+
+@contextmanager
+def store(memory: int) -> Iterator[Store]:
+    """Keep arrays up to a size in memory and the rest in a folder, which is removed at the end."""
+    kept = Store(memory)
+    try:
+        yield kept
+    finally:
+        kept.close()
