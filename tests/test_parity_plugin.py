@@ -118,7 +118,7 @@ def test_without():
             "  output encoder.1 is different: float64 3.0e-03 at [[]0, 1[]]: 1.5 for 1.25",
             "  output model is different: *1.0e-01*",
             "  probably cause/gelu-tanh at encoder.1: the residual is the tanh curve; approximate=False",
-            "  losss after step 3 (free): 1.0e-03, may be 1.0e-10, worst loss",
+            "  loss after step 3 (free): 1.0e-03, may be 1.0e-10, worst loss",
             "  nothing was compared",
             "  guard/zero-bias at a.bias: zero; mend",
             "nothing was compared: the test has the fixture parity and made no parity.check",

@@ -191,7 +191,7 @@ def _tensor_text(tensor: Tensor) -> str:
 
 
 def _step_text(step: Step) -> str:
-    place = f"{step.kind}s after step {step.number} ({step.mode})"
+    place = f"{step.kind} after step {step.number} ({step.mode})"
     return f"{place}: {step.max_rel:.1e}, may be {step.limit:.1e}, worst {step.worst or step.kind}"
 
 
