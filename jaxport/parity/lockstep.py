@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 import torch
 
 from jaxport.errors import UsageError
 
-from . import preflight, tolerances, views
-from .causes.training import explain_step
-from .judge import Sides, judge, measure
-from .observe_torch import TorchModel
+from . import preflight
 from .lint import lint
-from .record import Arrays, Snapshot, rounding_draws
-from .record import Example as _Example
-from .result import Finding, Module, Report, Step, Tensor, Verdict
 from .lockstep_run import Lockstep
+from .observe_torch import TorchModel
+from .result import Module, Report, Step, Tensor
 from .setup import prepare
-from .weights import cast
 
 
 def train(
