@@ -16,8 +16,8 @@ from jaxport.errors import UsageError
 from . import preflight, tolerances, views
 from .causes.training import explain_step
 from .judge import Sides, judge, measure
-from .observe_torch import TorchModel
 from .lint import lint
+from .observe_torch import TorchModel
 from .record import Arrays, Snapshot, rounding_draws
 from .record import Example as _Example
 from .result import Finding, Module, Report, Step, Tensor, Verdict
@@ -91,7 +91,7 @@ def train(
             dtypes=dtypes,
         )
         settings = lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs)
-    run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
+        run = _Lockstep(setup, jax_model, torch_model, jax_optimizer, torch_optimizer, jax_step, torch_step, seed)
         for number, batch in enumerate(given, 1):
             found, after = run.advance(number, [_in_float32(a) for a in batch])
             steps += found
