@@ -329,6 +329,7 @@ def _parity(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     _needs_torch("parity")
+    _use_compilation_cache()
     return cli_compare.run(options)
 
 

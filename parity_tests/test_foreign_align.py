@@ -148,6 +148,17 @@ def test_counts_that_differ_are_left_and_reported() -> None:
     assert any(message.startswith("c.weight is not used") for message in messages)
 
 
+def test_arrays_of_other_names_and_equal_shapes_are_not_guessed() -> None:
+    class Net(nnx.Module):
+        def __init__(self, *names: str) -> None:
+            for name in names:
+                setattr(self, name, nnx.Param(jnp.ones(5)))
+
+    module = torch.nn.ParameterDict({"r": torch.ones(5), "s": torch.ones(5)})
+    assert aligned(Net("p", "q"), module).jax_left == ("p", "q")
+    assert aligned(Net("p"), torch.nn.ParameterDict({"r": torch.ones(5)})).units[0].torch.path == "r"
+
+
 def test_order_is_reported() -> None:
     model = nnx.List([nnx.Linear(4, 4, rngs=rngs()) for _ in range(2)])
     module = torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in "ab"})

@@ -1,4 +1,4 @@
-"""Public architectures in plain Flax and Equinox against PyTorch models of other names: equal, and each mistake found."""
+"""Architectures in plain Flax and Equinox against PyTorch models of other names: equal, and each mistake is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def strict_jax() -> Iterator[None]:
 def _compared(foreign: Foreign, model: object, **settings: object) -> Report:
     torch.manual_seed(0)
     inputs = foreign.inputs(np.random.default_rng(1))
-    return parity.compare(model, foreign.torch(), inputs, randomise=0, **settings)  # type: ignore[arg-type]
+    return parity.compare(model, foreign.torch(), inputs, randomise=True, **settings)  # type: ignore[arg-type]
 
 
 def _within(path: str, places: tuple[str, ...]) -> bool:

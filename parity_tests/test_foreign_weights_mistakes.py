@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,12 @@ class Net(nnx.Module):
             setattr(self, name, layer)
 
 
+class Equinox(eqx.Module):
+    """The same of Equinox, of one layer."""
+
+    layer: Any
+
+
 def dense(into: int, out: int, **options: Any) -> nnx.Linear:
     return nnx.Linear(into, out, rngs=rngs(), **options)
 
@@ -83,6 +90,9 @@ ERRORS: list[tuple[str, Any, Any, list[str]]] = [
       "spatial axes turned round)"]),
     ("one slope for many", lambda: Net(p=nnx.PReLU()), lambda: {"p": T.PReLU(3)},
      ["weights/shape: p.negative_slope cannot be filled: p.weight is (3,), and (1,) would fit (one number)"]),
+    ("Equinox's BatchNorm", lambda: Equinox(eqx.nn.BatchNorm(3, "n", mode="batch")), lambda: {"x": T.BatchNorm1d(3)},
+     [f"weights/unused-key: x.running_{name} is not used: running statistics, which Equinox keeps in a State beside "
+      "the model" for name in ("mean", "var")]),
     ("an LSTM's projection", lambda: Net(r=rnn(nnx.LSTMCell)()), lambda: {"r": T.LSTM(3, 4, proj_size=2)},
      ["weights/shape: r.cell.hi.kernel, r.cell.hf.kernel, r.cell.hg.kernel, r.cell.ho.kernel cannot be filled: "
       "r.weight_hh_l0 is (16, 2), and (16, 4) would fit (transposed, 4 gates apart)",
@@ -127,6 +137,7 @@ def test_an_lstm_without_biases_is_filled_with_zeros_and_said() -> None:
     assert {(finding.rule, finding.level) for finding in made.findings} == {("weights/no-bias", "warning")}
     arrays = made.to_jax(module.state_dict())
     assert not any(value.any() for key, value in arrays.items() if key.endswith("bias"))
+    assert {value.dtype for value in arrays.values()} == {np.dtype("float64")}
     assert arrays.keys() == leaves(model).keys()
     assert set(made.to_torch(arrays)) == set(module.state_dict())
 
@@ -137,6 +148,22 @@ def test_tied_tensors_of_two_leaves_are_a_warning() -> None:
     model = Net(a=dense(4, 4, use_bias=False), b=dense(4, 4, use_bias=False))
     (finding,) = planned(model, module).findings
     assert (finding.rule, finding.level) == ("weights/tied", "warning")
+
+
+def test_gradients_of_leaves_whose_tensor_is_one_are_added() -> None:
+    module = T.ModuleDict({"a": T.Linear(4, 4, bias=False), "b": T.Linear(4, 4, bias=False)})
+    module["b"].weight = module["a"].weight
+    made = planned(Net(a=dense(4, 4, use_bias=False), b=dense(4, 4, use_bias=False)), module)
+    gradients = made.gradients_to_torch({"a.kernel": np.full((4, 4), 2.0), "b.kernel": np.full((4, 4), 3.0)})
+    assert (gradients["a.weight"] == 5.0).all()
+    assert (gradients["b.weight"] == 5.0).all()
+
+
+def test_a_buffer_of_a_users_class_is_a_warning() -> None:
+    module = T.ModuleDict({"fc": T.Linear(3, 4)})
+    module.register_buffer("mask", torch.ones(5, 5))
+    (finding,) = planned(Net(fc=dense(3, 4)), module).findings
+    assert (finding.rule, finding.level, finding.torch_path) == ("weights/unused-buffer", "warning", "mask")
 
 
 def test_a_constant_of_nnx_keeps_its_value() -> None:

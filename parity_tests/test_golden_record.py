@@ -318,7 +318,7 @@ def test_a_flax_model_is_checked_against_a_file(tmp_path: Path) -> None:
     assert report.settings["flatten"] == {"head": (3, 2, 3)}
     assert {tensor.mode for tensor in report.tensors} == {"eval", "train"}
     kinds = {tensor.kind for tensor in report.tensors}
-    assert kinds == {"output", "gradient", "input_gradient", "buffer"}
+    assert kinds == {"input", "output", "gradient", "activation_gradient", "input_gradient", "buffer"}
     wrong = golden_check.check(FlaxPictures(1e-3), found, modes=["eval"], dtypes=["float64"])
     assert wrong.first_divergence is not None
     assert wrong.first_divergence.name == "output norm"

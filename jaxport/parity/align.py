@@ -87,12 +87,17 @@ class _Aligner:
         self._match()
         self._guess()
         self._packed()
-        for whole in ("attention", ""):
-            self.jax_left = [part for unit in self.jax_left for part in _parts(unit, whole)]
-            self.torch_left = [part for unit in self.torch_left for part in _parts(unit, whole)]
-            self._match()
-        self._by(_class_and_shape, "class and shape", alone=True)
+        self._expand("attention")
+        self._match()
         self._by(_class_and_weights, "class and shape", alone=True)
+        self._expand("")
+        self._match()
+        self._by(_class_and_shape, "class and shape", alone=True)
+
+    def _expand(self, family: str) -> None:
+        """Take units of a family apart, all if it is empty."""
+        self.jax_left = [part for unit in self.jax_left for part in _parts(unit, family)]
+        self.torch_left = [part for unit in self.torch_left for part in _parts(unit, family)]
 
     def _guess(self) -> None:
         """Pair layers of no known class (of a bare pytree, say) with a Linear or convolution at the same path."""
@@ -189,8 +194,9 @@ def _class_and_shape(unit: Any) -> tuple[Any, ...]:
 
 
 def _class_and_weights(unit: Any) -> tuple[Any, ...]:
-    """Return what is left if one side has a bias and the other has not: then the finding is about the bias alone."""
-    return unit.family, tuple(sorted((name, size) for name, size in unit.signature.items() if name != "bias"))
+    """Return class and weight: if one side has a bias or statistics and the other has not, the finding is of those."""
+    optional = ("bias", "running_mean", "running_var")
+    return unit.family, tuple(sorted((name, size) for name, size in unit.signature.items() if name not in optional))
 
 
 def _groups(units: Sequence[Any], key: Callable[[Any], Any], skip_automatic: bool) -> dict[Any, list[Any]]:

@@ -141,7 +141,8 @@ def read_settings(setup: Setup) -> list[Finding]:
     reference = setup.torch32
     module = reference.module.eval() if isinstance(reference, TorchModel) else None
     inputs = reference.tensors(setup.inputs) if isinstance(reference, TorchModel) else ()
-    calls = trace_calls(module, inputs, jax_function, setup.jax_inputs)
+    with model.precision():
+        calls = trace_calls(module, inputs, jax_function, model.inputs(setup.jax_inputs))
     return lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs, calls)
 
 

@@ -88,7 +88,6 @@ def record(
             "dtypes": list(dtypes),
             "state": list(state),
             "modules": [_described(layer) for layer in described.values()],
-            "flatten": {path: list(shape) for path, shape in narrow.flattened(xs).items()},
             "passes": passes,
         }
         golden_file.write(path, arrays, manifest)

@@ -54,10 +54,10 @@ def environment() -> dict[str, Any]:
 def pinned(precision: str = "highest", seed: int | None = None, threads: int | None = None) -> Iterator[None]:
     """Pin on both sides what the numbers depend on, and put everything back on the way out, after errors too.
 
-    JAX: the precision of products, promotion of dtypes and ranks as it is by default. PyTorch, if it has been imported:
+    JAX: the precision of products, promotion of dtypes and ranks as it is by default. PyTorch, if it was imported:
     products and convolutions in full float32, the default dtype float32, gradients on, no autocast, no anomaly mode,
-    cuDNN's deterministic algorithms. With a seed, the generators of Python, NumPy and PyTorch. Whether JAX has float64
-    is the caller's, through ``jax.enable_x64``.
+    cuDNN's deterministic algorithms. With a seed,
+    the generators of Python, NumPy and PyTorch. Whether JAX has float64 is the caller's, through ``jax.enable_x64``.
 
     Args:
         precision: jax_default_matmul_precision: "highest", "high" or "default".

@@ -33,7 +33,7 @@ class Ran:
 
 def key_of(path: Sequence[Any]) -> str:
     """Return the dotted path of a leaf of a pytree, without the attribute in which a Variable has its array."""
-    last = path[-1] if path else None
+    last: Any = path[-1] if path else None
     if isinstance(last, jax.tree_util.GetAttrKey) and last.name in ("value", "raw_value"):
         path = path[:-1]
     return ".".join(str(getattr(part, "key", getattr(part, "idx", getattr(part, "name", part)))) for part in path)

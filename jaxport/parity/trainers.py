@@ -1,27 +1,23 @@
-"""One training step of either framework as its user wrote it, from a state that can be read and set."""
+"""The JAX training step as its user wrote it, from a state that can be read and set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 from flax import nnx
 
 from jaxport.errors import UsageError
 
 from .foreign import Function, Linen
-from .observe_torch import TorchModel, _Dropout, to_numpy
-from .record import Arrays, Snapshot
-from .recorder import dropout_rate, values_of
+from .record import Arrays
+from .step_masks import Masks
 from .subjects import key_of
-from .views import find_axes
+from .trainer_torch import as_loss
 
 NAMES = {
     "exp_avg": ("mu",),
@@ -35,129 +31,6 @@ NAMES = {
     "grad_avg": ("mu",),
 }
 """PyTorch's names of what an optimiser keeps for a parameter → optax's."""
-
-
-class Masks:
-    """The dropout masks of one step: drawn by the first model that steps, replayed by the others."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.drawn: list[np.ndarray] = []
-
-    @contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Let PyTorch's model draw."""
-        self.drawn = []
-
-        def draw(x: torch.Tensor, p: float) -> np.ndarray:
-            self.drawn.append(self.rng.random(tuple(x.shape)) >= p)
-            return self.drawn[-1]
-
-        with _Dropout(draw):
-            yield
-
-    @contextmanager
-    def replaying(self) -> Iterator[None]:
-        """Give PyTorch's model the masks that were drawn."""
-        rest = iter(self.drawn)
-        with _Dropout(lambda x, p: next(rest)):
-            yield
-
-    @contextmanager
-    def replaying_in_jax(self) -> Iterator[None]:
-        """Give every dropout layer of Flax and Equinox its mask: by number, fetched when the step runs."""
-        classes: list[type] = [nnx.Dropout, flax.linen.Dropout, *_equinox_dropout()]
-        originals = [(cls, cls.__call__) for cls in classes]
-        number = 0
-
-        def replaced(cls: type, original: Any) -> Any:
-            def __call__(layer: Any, *args: Any, **kwargs: Any) -> Any:
-                nonlocal number
-                rate = dropout_rate(layer, args, kwargs, True)
-                if not rate or not self.drawn:
-                    return original.__get__(layer, cls)(*args, **kwargs)
-                x = values_of((args, kwargs))[0]
-                mine, number = number % len(self.drawn), number + 1
-                axes = find_axes(x.shape, self.drawn[mine].shape)
-                if axes is None:
-                    raise UsageError(f"dropout: shape {x.shape}, PyTorch's number {mine} has {self.drawn[mine].shape}")
-                shape = jax.ShapeDtypeStruct(x.shape, jnp.bool_)
-                mask = jax.pure_callback(lambda _: np.transpose(self.drawn[mine], axes), shape, jnp.zeros(()))
-                return x * (mask.astype(x.dtype) / (1.0 - rate))
-
-            return __call__
-
-        try:
-            for cls, original in originals:
-                cls.__call__ = replaced(cls, original)  # type: ignore[method-assign]
-            yield
-        finally:
-            for cls, original in originals:
-                cls.__call__ = original  # type: ignore[method-assign]
-
-
-def _equinox_dropout() -> list[type]:
-    import sys
-
-    equinox = sys.modules.get("equinox")
-    return [equinox.nn.Dropout] if equinox is not None else []
-
-
-class TorchTrainer(TorchModel):
-    """A copy of PyTorch's model with its optimiser and its step.
-
-    Args:
-        module: the model.
-        dtype: its precision.
-        optimizer: returns the optimiser of the parameters it is given.
-        step: ``step(model, optimizer, *batch)`` takes one step and returns the loss before it.
-        masks: of the dropouts.
-    """
-
-    def __init__(
-        self, module: torch.nn.Module, dtype: torch.dtype, optimizer: Callable[..., Any], step: Any, masks: Masks
-    ) -> None:
-        super().__init__(module, dtype)
-        self.optimizer = optimizer(self.module.parameters())
-        self.step_function, self.masks = step, masks
-        self.keys = {parameter: name for name, parameter in self.module.named_parameters()}
-        self.steps = 0
-
-    @property
-    def rate(self) -> float:
-        """The largest learning rate."""
-        return max(float(group.get("lr", 0.0)) for group in self.optimizer.param_groups)
-
-    def step(self, batch: Sequence[np.ndarray], first: bool = False) -> np.ndarray:
-        """Take one step in training mode; the first model to do so draws the dropouts' masks."""
-        self.module.train()
-        with self.masks.drawing() if first else self.masks.replaying():
-            loss = self.step_function(self.module, self.optimizer, *self.tensors(batch))
-        self.steps += 1
-        return _as_loss(loss, "torch_step")
-
-    def gradients(self) -> dict[str, np.ndarray | None]:
-        """Return what the last step left as gradients."""
-        return {key: None if p.grad is None else to_numpy(p.grad) for p, key in self.keys.items() if p.requires_grad}
-
-    def snapshot(self) -> Snapshot:
-        """Return the training state."""
-        kept: dict[str, Arrays] = {}
-        for parameter, state in self.optimizer.state.items():
-            for name, value in state.items():
-                if isinstance(value, torch.Tensor):
-                    kept.setdefault(name, {})[self.keys[parameter]] = to_numpy(value)
-        return Snapshot(self.steps, self.state(), kept)
-
-    def restore(self, state: Snapshot) -> None:
-        """Go back to a training state."""
-        self.load(state.params)
-        self.steps = state.steps
-        self.optimizer.state.clear()
-        for parameter, key in self.keys.items():
-            for name, arrays in state.optimizer.items():
-                if key in arrays:
-                    self.optimizer.state[parameter][name] = torch.from_numpy(np.array(arrays[key]))
 
 
 class Recorded(NamedTuple):
@@ -270,19 +143,12 @@ class JaxTrainer:
         with self.precision(), self.masks.replaying_in_jax():
             given = [self._cast(jnp.asarray(a if a.dtype.kind in "fb" else a.astype(np.int32))) for a in batch]
             if self.is_nnx:
-                return _as_loss(self.step_function(self.model, self.optimizer, *given), "jax_step")
+                return as_loss(self.step_function(self.model, self.optimizer, *given), "jax_step")
             result = self.step_function(self.params, self.opt_state, *given)
             if not isinstance(result, tuple) or len(result) != 3:
                 raise UsageError("jax_step: it must return (params, opt_state, loss) for a model that is no nnx.Module")
             self.params, self.opt_state, loss = result
-            return _as_loss(loss, "jax_step")
-
-
-def _as_loss(loss: Any, name: str) -> np.ndarray:
-    value = to_numpy(loss) if isinstance(loss, torch.Tensor) else np.asarray(loss)
-    if value.size != 1 or value.dtype.kind != "f":
-        raise UsageError(f"{name}: it must return the loss, a number; got {value.dtype} of shape {value.shape}")
-    return value.reshape(())
+            return as_loss(loss, "jax_step")
 
 
 def _split(path: str, keys: Sequence[str]) -> tuple[str, str]:

@@ -92,7 +92,9 @@ def fast_variance_hits(case: Case) -> list[Hit]:
     x, layer = case.first_input, case.torch
     if case.kind != "output" or x is None or layer is None or "Norm" not in layer.name:
         return []
-    if case.ours.shape != case.theirs.shape or case.setting("use_fast_variance") is False:
+    if case.ours.shape != case.theirs.shape or case.ours.dtype.kind != "f" or x.shape != case.ours.shape:
+        return []
+    if case.setting("use_fast_variance") is False:
         return []
     groups = _groups(case, wide(x))
     if groups is None:

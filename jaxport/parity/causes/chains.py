@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -33,8 +34,11 @@ _FAMILIES: dict[str, Callable[[Runner, Case], list[Variant]]] = {
 }
 
 Function = Callable[..., np.ndarray]
-Chain = tuple[tuple[np.ndarray, ...], list[Function], list[list[Variant]]]
-"""Where it starts, its functions, and what may be different in each."""
+Choices = Callable[[], list[Variant]]
+Link = tuple[Function, Choices]
+"""A function, and what may stand in its place: made only where the chain gives PyTorch's own result."""
+Chain = tuple[tuple[np.ndarray, ...], list[Function], list[Choices]]
+"""Where it starts, its functions, and what may stand in place of each."""
 
 
 def chain_hits(case: Case) -> list[Hit]:
@@ -49,7 +53,7 @@ def chain_hits(case: Case) -> list[Hit]:
         if whole is None or error(whole, case.theirs) > rounding(case.theirs, *start):
             continue
         for place, choices in enumerate(variants):
-            hits += _hits_at(place, choices, functions, start, case.ours, present)
+            hits += _hits_at(place, choices(), functions, start, case.ours, present)
         if hits:
             break
     return hits
@@ -82,12 +86,12 @@ def _apply(functions: list[Function], start: tuple[np.ndarray, ...]) -> np.ndarr
     return values[0]
 
 
-def _link(layer: Layer, case: Case, own: bool) -> tuple[Function, list[Variant]] | None:
+def _link(layer: Layer, case: Case, own: bool) -> Link | None:
     made = runner(layer, case, own)
     if made is None:
         return None
     family = _FAMILIES.get(layer.name)
-    return made, (family(made, case) if family else [])
+    return made, lambda: family(made, case) if family else []
 
 
 def _chains(case: Case) -> Iterator[Chain]:
@@ -105,8 +109,8 @@ def _chains(case: Case) -> Iterator[Chain]:
         yield _chain(case.before, [*links, *tail])
     goal = case.theirs if case.kind == "input" or not tail else case.first_input
     for guess in guesses(case.before, goal, case):
-        yield _chain(case.before, [guess, *tail])
+        yield _chain(case.before, [(guess[0], partial(list, guess[1])), *tail])
 
 
-def _chain(before: np.ndarray, links: list[tuple[Function, list[Variant]]]) -> Chain:
+def _chain(before: np.ndarray, links: list[Link]) -> Chain:
     return (before,), [link[0] for link in links], [link[1] for link in links]

@@ -32,7 +32,9 @@ def loss_hits(case: Case) -> list[Hit]:
     present = present if math.isfinite(present) else 1.0
     for module in _modules(case):
         theirs = _value(module, prediction, case.target)
-        if theirs is None or error(theirs, wide(case.theirs).reshape(theirs.shape)) > rounding(case.theirs, prediction):
+        if theirs is None or theirs.size != case.theirs.size:
+            continue
+        if error(theirs, wide(case.theirs).reshape(theirs.shape)) > rounding(case.theirs, prediction):
             continue
         hits = [hit for choice in _choices(module) if (hit := _try(choice, case, prediction, present))]
         if hits:

@@ -50,8 +50,10 @@ class Runner:
         """Return the first output."""
         import torch
 
+        # An embedding with max_norm scales its rows in place.
+        module = copy.deepcopy(self.module) if getattr(self.module, "max_norm", None) else self.module
         with torch.no_grad():
-            out = self.module(*(tensor(x) for x in inputs), **{k: tensor(v) for k, v in self.keywords.items()})
+            out = module(*(tensor(x) for x in inputs), **{k: tensor(v) for k, v in self.keywords.items()})
         while isinstance(out, tuple | list):
             out = out[0]
         return out.detach().numpy()

@@ -68,7 +68,12 @@ def _eps(layer: Runner, eps: float, case: Case) -> Variant:
 def _solve(layer: Runner, case: Case) -> float | None:
     """Return the eps that gives JAX's magnitude: the output falls with eps, so bisection on its logarithm finds it."""
     x = case.first_input
-    if x is None or case.ours.shape != case.theirs.shape or not np.isfinite(wide(case.ours)).all():
+    if (
+        x is None
+        or x.dtype.kind != "f"
+        or case.ours.shape != case.theirs.shape
+        or not np.isfinite(wide(case.ours)).all()
+    ):
         return None
     shift = _per_channel(layer, "bias", case.ours.ndim)
     size = float(np.abs(wide(case.ours) - shift).sum())

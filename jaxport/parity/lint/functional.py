@@ -61,9 +61,8 @@ def _resize(calls: Calls) -> Iterator[Finding]:
     for call in theirs:
         mode = _argument(call, "mode", 3, "nearest")
         if _argument(call, "align_corners", 4, None):
-            yield _found(
-                "lint/resize", f"PyTorch's {mode} aligns the corners, jax.image.resize never does", call, trap=18
-            )
+            text = f"PyTorch's {mode} aligns the corners, jax.image.resize never does"
+            yield _found("lint/resize", text, call, trap=18)
         elif mode == "nearest":
             text = "PyTorch's 'nearest' takes floor, jax.image.resize the nearest centre ('nearest-exact')"
             yield _found("lint/resize", text, call)

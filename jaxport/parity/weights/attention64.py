@@ -9,7 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax._src.nn import functions
+
+try:
+    from jax._src.nn import functions
+except ImportError:  # another version of JAX, which keeps it elsewhere
+    functions: Any = None
 
 
 @contextmanager
@@ -17,9 +21,13 @@ def float64_attention() -> Iterator[None]:
     """Let `jax.nn.dot_product_attention`, and so `flax.nnx.MultiHeadAttention`, compute float64 inputs in float64.
 
     JAX casts the scores to float32 for the softmax: a float64 run would be right to 1e-7 only, and no float64 check
-    could tell a mistake from rounding. Other dtypes are computed as they are without.
+    could tell a mistake from rounding. Other dtypes are computed as they are without. It replaces a function of JAX's
+    own; in a version without that function nothing is replaced, and such attention agrees to 1e-7 at best.
     """
-    original = functions._dot_product_attention_core
+    original = getattr(functions, "_dot_product_attention_core", None)
+    if original is None:
+        yield
+        return
 
     def core(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
         run = _in_float64 if query.dtype == jnp.float64 else original

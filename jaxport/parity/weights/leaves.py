@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 
 from jaxport.errors import UsageError
 from jaxport.parity.describe_jax import array_of, describe_jax, is_array, is_equinox, members, nnx_modules
@@ -85,7 +86,7 @@ def _as(value: Any, dtype: Any) -> Any:
     """Return a floating-point array in another dtype; NumPy does it, which compiles no program for every shape."""
     if not jnp.issubdtype(value.dtype, jnp.floating):
         return value
-    return value.astype(dtype) if isinstance(value, jax.core.Tracer) else jnp.asarray(np.asarray(value).astype(dtype))
+    return value.astype(dtype) if isinstance(value, Tracer) else jnp.asarray(np.asarray(value).astype(dtype))
 
 
 _DTYPES = ("dtype", "param_dtype", "preferred_element_type")

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxport.parity.layer import Layers
 from jaxport.parity.result import Finding
 
+from .torch_units import torch_family
 from .unit import UNCOUNTED
 
 if TYPE_CHECKING:
@@ -21,15 +22,18 @@ def leftover_findings(
 ) -> Iterator[Finding]:
     """Yield a finding for every leaf and key of the layers that found no partner, and for tied tensors."""
     leaves = {layer.key(name): layer for layer in jax.values() for name in layer.arrays}
-    keys = {layer.key(name): name for layer in torch.values() for name in layer.arrays}
+    keys = {layer.key(name): (layer, name) for layer in torch.values() for name in layer.arrays}
     yield from _leaves(leaves, alignment)
     seen = {slot.key for pair in alignment.units for slot in pair.torch.slots.values()}
-    for key, name in keys.items():
+    for key, (layer, name) in keys.items():
         if key in seen:
             continue
         if tied.get(key) in used:
             text = f"{key} is the tensor {tied[key]} too, which is transferred"
             yield Finding("weights/tied", "info", text, "", key)
+        elif torch_family(layer) is None and name in getattr(layer.module, "_buffers", {}):
+            text = f"{key} is not used: a buffer of {layer.kind}; if it is no constant, name it in a map"
+            yield Finding("weights/unused-buffer", "warning", text, "", key)
         elif name != UNCOUNTED:
             text = f"{key} is not used: no layer of the JAX model was found for it"
             yield Finding("weights/unused-key", "error", text, "", key, fix="name the two in a map, or add the layer")

@@ -73,7 +73,10 @@ class Plan:
         found: dict[str, np.ndarray] = {}
         for entry in self.entries:
             parts = tuple(slot.read(arrays[slot.key]) for slot in entry.slots)
-            found |= zip(entry.jax, entry.move.to_jax(parts), strict=True)
+            made = entry.move.to_jax(parts)
+            if not parts:  # zeros that no tensor stands for: of the dtype that the others have
+                made = tuple(array.astype(next(iter(arrays.values())).dtype) for array in made)
+            found |= zip(entry.jax, made, strict=True)
         return {key: np.ascontiguousarray(value) if value.ndim else value for key, value in found.items()}
 
     def _check_shapes(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -124,7 +127,14 @@ class Plan:
                     found[slot.key].append((slot, slot.write(part)))
         joined = {key: _joined(parts, partly=not gradient) for key, parts in found.items()}
         complete = {key: value for key, value in joined.items() if value is not None}
-        return complete | {key: complete[other] for key, other in self.tied.items() if other in complete}
+        return self._with_tied(complete, gradient)
+
+    def _with_tied(self, arrays: dict[str, np.ndarray], gradient: bool) -> dict[str, np.ndarray]:
+        """Give tied keys the same value; the gradient of one tensor is the sum of those of JAX's several leaves."""
+        for key, other in self.tied.items() if gradient else ():
+            if key in arrays and other in arrays:
+                arrays[other] = arrays[other] + arrays[key]
+        return arrays | {key: arrays[other] for key, other in self.tied.items() if other in arrays}
 
 
 def _joined(parts: list[tuple[Slot, np.ndarray]], partly: bool) -> np.ndarray | None:

@@ -256,7 +256,7 @@ def layer_unit(layer: Layer) -> JaxUnit | None:
     problems = ()
     if found == ("equinox.nn", "BatchNorm"):
         problems = ("running statistics, which Equinox keeps in a State beside the model",)
-    parts = () if family == "linear" or "conv" in family else tuple(array_units(layer))
+    parts = () if family == "linear" or "conv" in family or problems else tuple(array_units(layer))
     return JaxUnit(layer.path, family, rules, layer.path, parts=parts, problems=problems)
 
 
