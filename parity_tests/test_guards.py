@@ -116,7 +116,7 @@ def test_a_finding_names_the_arrays_and_what_to_do() -> None:
     assert bias.torch_path == "0.bias"
     assert "0.bias (4,), 1.bias (4,)" in bias.message
     assert "and 2 more" in bias.message
-    assert "guards.randomise" in bias.fix
+    assert "randomise=True" in bias.fix
     assert len(found) == 4
 
 
