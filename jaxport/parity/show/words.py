@@ -152,7 +152,9 @@ def causes(report: Report, tensor: Tensor, most: int = 4) -> list[Finding]:
         return any(a and (a == b or b.startswith(f"{a}.")) for a, b in pairs)
 
     found = [finding for finding in report.findings if finding.rule.startswith("cause/")]
-    at = [finding for finding in report.findings if here(finding) and finding.rule.startswith(("cause/", "lint/"))]
+    told = [finding for finding in report.findings if finding.rule.startswith(("cause/", "lint/"))]
+    # Both sides have the same weights by then: how each draws its own explains nothing.
+    at = [finding for finding in told if here(finding) and finding.rule != "lint/initialisation"]
     fitting = at if any(finding in found for finding in at) else [*found, *at]
     return sorted(fitting, key=lambda f: (not f.rule.startswith("cause/"), not here(f), _level(f)))[:most]
 
