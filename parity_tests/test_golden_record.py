@@ -206,7 +206,7 @@ def test_a_mode_does_not_change_the_next(net: Net, file: Path, tmp_path: Path) -
 
 
 def test_weights_and_inputs_are_rounded_for_both_precisions(tmp_path: Path) -> None:
-    model, x = torch.nn.Linear(3, 4).double(), RNG.normal(size=(2, 3))
+    model, x = torch.nn.Linear(3, 4, dtype=torch.float64), RNG.normal(size=(2, 3))
     record(model, x, tmp_path / "a.safetensors", draws=0)
     found = golden.read(tmp_path / "a.safetensors")
     weight, bias = (found.state[key].astype(np.float64) for key in ("weight", "bias"))
