@@ -94,4 +94,4 @@ def apply_from_environment() -> None:
     planted = inject(name, first=lambda: note(1))
     patches = planted.__enter__()
     _planted.append(planted)  # a generator that nobody holds would be closed, and the mistake undone
-    atexit.register(lambda: note(patches.applied - 1))
+    atexit.register(lambda: note(max(patches.applied - 1, 0)))
