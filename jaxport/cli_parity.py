@@ -15,7 +15,11 @@ def parse(verb: str, arguments: Sequence[str]) -> argparse.Namespace:
     command = argparse.ArgumentParser(prog=f"jaxport parity {verb}", description=text)
     command.set_defaults(verb=run)
     fill(command)
-    return command.parse_args(arguments)
+    given = list(arguments)
+    at = given.index("--") if verb == "prove" and "--" in given else len(given)
+    options = command.parse_args(given[:at])
+    options.command = given[at + 1 :]
+    return options
 
 
 def _add_record(command: argparse.ArgumentParser) -> None:
@@ -90,18 +94,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _add_prove(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--only", action="append", default=[], metavar="NAME", help="plant these mistakes only")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.add_argument("--list", action="store_true", help="list the mistakes")
-    command.add_argument(
-        "suite", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="such as: -- pytest -x tests/parity"
-    )
+    from .parity.prove.command import add_arguments
+
+    add_arguments(command)
 
 
 def _prove(options: argparse.Namespace) -> int:
-    from .parity.prove import command_line
+    from .parity.prove import command
 
-    return command_line.run(options)
+    return command.run(options)
 
 
 VERBS: dict[str, tuple[Callable[..., int], Callable[..., None], str]] = {
