@@ -241,3 +241,22 @@ def test_a_script_reproduces_the_first_difference(tmp_path: Path) -> None:
     report = compared(made(eps=1e-3), repro=tmp_path, gradients=False)
     assert any(finding.rule == "repro/written" for finding in report.findings)
     assert {path.name for path in tmp_path.iterdir()} == {"norm.npz", "norm.py"}
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "MultiheadAttention"])
+def test_a_dropout_that_cannot_be_replayed_is_an_error(kind: str) -> None:
+    class Inner(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            lstm = torch.nn.LSTM(4, 4, 2, dropout=0.5, batch_first=True)
+            self.inner = lstm if kind == "LSTM" else torch.nn.MultiheadAttention(4, 2, dropout=0.5, batch_first=True)
+            self.last = torch.nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = self.inner(x) if kind == "LSTM" else self.inner(x, x, x)
+            return self.last(out[0])
+
+    model, x = nnx.Linear(4, 2, rngs=nnx.Rngs(0)), np.ones((3, 5, 4), np.float32)
+    report = parity.compare(model, Inner(), x, modes=("train",), gradients=False)
+    (finding,) = (finding for finding in report.findings if finding.rule == "dropout/hidden")
+    assert finding.level == "error"

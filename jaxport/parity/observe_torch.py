@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from jaxport.errors import UsageError
 
 from .describe_torch import describe_torch
+from .golden_arguments import hidden_dropouts
 from .layer import Layers
 from .seen import Call, Key, Pass, Store, parts
 from .weights.find_flatten import find_flatten
@@ -140,7 +141,7 @@ class TorchModel:
         mode = _Dropout(draw)
         with torch.no_grad(), self._kept_buffers(), mode:
             self.module(*self.tensors(inputs))
-        self.hidden = sorted(set(mode.hidden))
+        self.hidden = sorted({*mode.hidden, *hidden_dropouts(self.module)})
         return drawn
 
     def run(
