@@ -39,7 +39,11 @@ def layer(module: nn.Module, rng: np.random.Generator | None = None) -> Layer:
     if rng is not None:
         with torch.no_grad():
             for p in [*module.parameters(), *(b for b in module.buffers() if b.is_floating_point())]:
-                p.copy_(torch.from_numpy(rng.uniform(0.3, 1.7, p.shape) * (rng.choice([-1, 1], p.shape) if p.ndim > 1 else 1)))
+                p.copy_(
+                    torch.from_numpy(
+                        rng.uniform(0.3, 1.7, p.shape) * (rng.choice([-1, 1], p.shape) if p.ndim > 1 else 1)
+                    )
+                )
     settings = {k: v for k, v in vars(module).items() if not k.startswith("_")}
     return Layer("net.it", f"torch.nn.{type(module).__name__}", settings, arrays(module), module)
 
@@ -48,14 +52,19 @@ def arrays(module: nn.Module) -> dict[str, np.ndarray]:
     return {k: v.detach().numpy().copy() for k, v in module.state_dict().items()}
 
 
-def output(module: nn.Module, x: Any, ours: Callable[..., Any], rng: Any = None, jax_settings: Any = None, **more: Any) -> Case:
+def output(
+    module: nn.Module, x: Any, ours: Callable[..., Any], rng: Any = None, jax_settings: Any = None, **more: Any
+) -> Case:
     """Make the case of a layer's output; `ours` gets the arrays by name, then the input."""
     made = layer(module, rng)
     module.train(more.get("training", False))
     own = arrays(module)
     inputs = x if isinstance(x, tuple) else (x,)
     with torch.no_grad():
-        theirs = module(*(torch.from_numpy(np.array(i)) for i in inputs), **{k: torch.from_numpy(v) for k, v in more.get("keywords", {}).items()})
+        theirs = module(
+            *(torch.from_numpy(np.array(i)) for i in inputs),
+            **{k: torch.from_numpy(v) for k, v in more.get("keywords", {}).items()},
+        )
     theirs = theirs[0] if isinstance(theirs, tuple) else theirs
     mine = jax64(lambda *i: ours({k: jnp.asarray(v) for k, v in own.items()}, *i), *inputs)
     jax_layer = Layer("net.it", "flax.nnx.Some", jax_settings or {})
@@ -153,7 +162,9 @@ def _running(rng: Any, ours: Callable[..., Any], name: str = "running_var", **se
     theirs = arrays(module)[name]
     mine = ours(before[name], x.mean((0, 2)) if name.endswith("mean") else x.var((0, 2)))
     jax_layer = Layer("bn", "flax.nnx.BatchNorm", {"momentum": 0.9})
-    return Case("buffer", mine, theirs, jax_layer, made, name, x, arrays=before, previous=before[name], step=1, training=True)
+    return Case(
+        "buffer", mine, theirs, jax_layer, made, name, x, arrays=before, previous=before[name], step=1, training=True
+    )
 
 
 @case("cause/unbiased-variance")
@@ -271,13 +282,19 @@ def square_linear(rng: Any) -> Case:
 
 @case("cause/low-precision")
 def linear_in_bfloat16(rng: Any) -> Case:
-    ours = lambda w, x: (x.astype("bfloat16") @ w["weight"].T.astype("bfloat16") + _lift(w["bias"], 2).astype("bfloat16")).astype("float64")  # noqa: E731
+    def ours(w: Any, x: Any) -> Any:
+        x, weight, bias = (v.astype("bfloat16") for v in (x, w["weight"], _lift(w["bias"], 2)))
+        return (x @ weight.T + bias).astype("float64")
+
     return output(nn.Linear(5, 4), rng.normal(size=(3, 5)), ours, rng)
 
 
 @case("cause/low-precision")
 def linear_with_rounded_factors(rng: Any) -> Case:
-    ours = lambda w, x: x.astype("bfloat16").astype("float64") @ w["weight"].T.astype("bfloat16").astype("float64") + _lift(w["bias"], 2)  # noqa: E731
+    def ours(w: Any, x: Any) -> Any:
+        x, weight = (v.astype("bfloat16").astype("float64") for v in (x, w["weight"]))
+        return x @ weight.T + _lift(w["bias"], 2)
+
     return output(nn.Linear(5, 4), rng.normal(size=(3, 5)), ours, rng)
 
 
@@ -420,4 +437,3 @@ def softmax_over_the_batch(rng: Any) -> Case:
 def softmax_guessed(rng: Any) -> Case:
     x = rng.normal(size=(3, 5, 4))
     return gap(x, pt(x).softmax(-1), lambda x: jax.nn.softmax(x, 1))
-
