@@ -1,4 +1,4 @@
-"""More cases for the cause finder: recurrent layers, attention, embeddings, forms, gradients, losses, training steps."""
+"""More cases for the cause finder: recurrent layers, attention, embeddings, forms of differences, gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 import torch
 from cause_cases import arrays, case, jax64, layer, output, pt
 from torch import nn

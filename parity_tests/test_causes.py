@@ -145,3 +145,53 @@ def test_hooks_of_the_comparison_do_not_run() -> None:
         assert [finding.rule for finding in causes.find_causes(case)] == ["cause/matrix-transposed"]
     finally:
         handle.remove()
+
+
+def _noisy(array: np.ndarray, size: float) -> np.ndarray:
+    return array + size * np.abs(array).max() * np.random.default_rng(5).standard_normal(array.shape)
+
+
+@pytest.mark.parametrize(
+    "name", ["conv_flipped", "gelu_guessed", "square_linear", "lstm_gates", "root_of_the_features"]
+)
+def test_a_hypothesis_that_fits_roughly_is_not_named(name: str) -> None:
+    case = made(next(build for build in ALL if build.__name__ == name))
+    assert causes.find_causes(replace(case, ours=_noisy(case.ours, 1e-5))) == []
+
+
+def test_a_chain_that_is_not_pytorchs_proves_nothing() -> None:
+    case = made(next(build for build in ALL if build.__name__ == "gelu_guessed"))
+    gelu = describe_torch(nn.GELU())[""]
+    other = replace(case, theirs=np.sin(3.0 * case.theirs), between=(gelu,))
+    assert causes.find_causes(other) == []
+
+
+def test_gradients_that_differ_elsewhere_too_are_no_ties_and_no_kinks() -> None:
+    for name in ("ties_of_a_maximum", "relu_at_zero", "norm_of_a_zero_vector"):
+        case = made(next(build for build in ALL if build.__name__ == name))
+        ours = case.ours.copy()
+        assert isinstance(case.input, np.ndarray)
+        untouched = np.argwhere((case.ours == case.theirs) & (case.input != 0.0))
+        for a, b in (untouched[0], untouched[-1]):
+            ours[a, b] += 0.37
+        assert causes.find_causes(replace(case, ours=ours)) == [], name
+
+
+def test_single_wrong_rows_are_no_index_out_of_range() -> None:
+    case = made(next(build for build in ALL if build.__name__ == "table_is_too_short"))
+    ours = case.theirs.copy()
+    ours[0, 2] = case.arrays["weight"][5]  # one of the two places of index 6
+    assert causes.find_causes(replace(case, ours=ours)) == []
+
+
+def test_zeros_alone_are_no_dropout() -> None:
+    theirs = np.random.default_rng(0).normal(0.3, 1.0, (5, 40))
+    ours = np.where(np.random.default_rng(1).random(theirs.shape) < 0.3, 0.0, theirs)
+    assert causes.find_causes(Case("output", ours, theirs)) == []
+
+
+def test_a_transposed_weight_is_not_another_initialisation() -> None:
+    case = made(next(build for build in ALL if build.__name__ == "square_linear"))
+    own = {"weight": case.arrays["weight"].T, "bias": case.arrays["bias"]}
+    found = causes.find_causes(replace(case, ours_arrays=own))
+    assert [finding.rule for finding in found] == ["cause/matrix-transposed"]

@@ -92,6 +92,12 @@ PAIRS: list[tuple[str, nnx.Module, nn.Module, list[str]]] = [
     ("transposed SAME", up(), nn.ConvTranspose2d(3, 4, 3, 2, 1), ["lint/transposed-convolution"]),
     ("transposed as PyTorch's", up(padding=((1, 1), (1, 1))), nn.ConvTranspose2d(3, 4, 3, 2, 1), []),
     ("transposed VALID", up(padding="VALID"), nn.ConvTranspose2d(3, 4, 3, 2), []),
+    (
+        "transposed SAME of one pixel",
+        nnx.ConvTranspose(3, 4, (1, 1), (3, 3), rngs=RNGS),
+        nn.ConvTranspose2d(3, 4, 1, 3, output_padding=2),
+        [],
+    ),
     ("transposed stride", up(strides=None), nn.ConvTranspose2d(3, 4, 3, 2, 1), ["lint/stride"]),
     ("padding_idx", nnx.Embed(5, 4, rngs=RNGS), nn.Embedding(5, 4, padding_idx=0), ["lint/padding-idx"]),
     ("max_norm", nnx.Embed(5, 4, rngs=RNGS), nn.Embedding(5, 4, max_norm=1.0), ["lint/max-norm"]),

@@ -56,9 +56,19 @@ def kink_hits(case: Case) -> list[Hit]:
     arrives = (ours != 0.0) | (theirs != 0.0)
     if (np.isin(x, where) & arrives & ~apart).any() or (apart.sum() < 2 and 0.0 not in where):
         return []
+    if not all(_proportional(ours[apart & (x == w)], theirs[apart & (x == w)]) for w in where):
+        return []
     points = ", ".join(f"{w:g}" for w in where)
     text = f"gradients differ exactly where the input is {points}: {_share(ours[apart], theirs[apart])}"
     return [Hit("cause/kink", text, "", 0.0, 1)]
+
+
+def _proportional(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether one side is a constant times the other: at a kink both are that of what arrives from behind."""
+    if not ours.any() or not theirs.any():
+        return True
+    factor = float(ours @ theirs) / float(theirs @ theirs)
+    return error(ours, factor * theirs) <= 1e-6
 
 
 def _share(ours: np.ndarray, theirs: np.ndarray) -> str:
