@@ -282,32 +282,19 @@ def square_linear(rng: Any) -> Case:
 
 @case("cause/low-precision")
 def linear_in_bfloat16(rng: Any) -> Case:
-<<<<<<< HEAD
-    ours = lambda w, x: (
-        x.astype("bfloat16") @ w["weight"].T.astype("bfloat16") + _lift(w["bias"], 2).astype("bfloat16")
-    ).astype("float64")  # noqa: E731
-=======
     def ours(w: Any, x: Any) -> Any:
         x, weight, bias = (v.astype("bfloat16") for v in (x, w["weight"], _lift(w["bias"], 2)))
         return (x @ weight.T + bias).astype("float64")
 
->>>>>>> causes
     return output(nn.Linear(5, 4), rng.normal(size=(3, 5)), ours, rng)
 
 
 @case("cause/low-precision")
 def linear_with_rounded_factors(rng: Any) -> Case:
-<<<<<<< HEAD
-    ours = lambda w, x: (
-        x.astype("bfloat16").astype("float64") @ w["weight"].T.astype("bfloat16").astype("float64")
-        + _lift(w["bias"], 2)
-    )  # noqa: E731
-=======
     def ours(w: Any, x: Any) -> Any:
         x, weight = (v.astype("bfloat16").astype("float64") for v in (x, w["weight"]))
         return x @ weight.T + _lift(w["bias"], 2)
 
->>>>>>> causes
     return output(nn.Linear(5, 4), rng.normal(size=(3, 5)), ours, rng)
 
 
