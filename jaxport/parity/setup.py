@@ -215,10 +215,13 @@ def fill(setup: Setup, weights: str | None, state: Arrays) -> None:
     for model in (setup.torch64, setup.torch32):
         model.load(state)
     if weights is not None:
-        # In float64, so that what is made of two arrays (b_ih + b_hh) is not rounded on the way.
-        wide = {key: value.astype(np.float64) if value.dtype.kind == "f" else value for key, value in state.items()}
         for jax_side in setup.jax_models:
-            jax_side.load(setup.plan.to_jax(wide))
+            jax_side.load(setup.plan.to_jax(_wide(state) if jax_side.dtype == np.float64 else state))
+
+
+def _wide(state: Arrays) -> Arrays:
+    """Return the state in float64, so that what is made of two arrays (b_ih + b_hh) is not rounded on the way."""
+    return {key: value.astype(np.float64) if value.dtype.kind == "f" else value for key, value in state.items()}
 
 
 def nudged(setup: Setup, rng: np.random.Generator) -> tuple[Arrays, list[np.ndarray]]:
