@@ -47,8 +47,8 @@ def main() -> int:
     import numpy as np
     import torch
     from flax import nnx
-    from foreign_models.gpt_jax import LanguageModel
-    from foreign_models.gpt_torch import GPT
+    from foreign_models.gpt_jax import LanguageModel  # pyright: ignore[reportMissingImports]
+    from foreign_models.gpt_torch import GPT  # pyright: ignore[reportMissingImports]
 
     from jaxport import parity
 
