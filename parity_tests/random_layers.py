@@ -63,9 +63,8 @@ class Conv:
     def out(self, shape: Shape) -> Shape | None:
         if len(shape) != 3 or shape[-1] % self.groups or self.features % self.groups:
             return None
-        if (
-            self.groups > 1 and self.dilation > 1
-        ):  # XLA 0.10.2 on the CPU aborts while compiling some gradients of these
+        # XLA of jaxlib 0.10.2 aborts on the CPU while it compiles the gradient of some of these.
+        if self.groups > 1 and max(self.stride, self.dilation) > 1:
             return None
         size = [
             (n + 2 * self.padding - self.dilation * (k - 1) - 1) // self.stride + 1
