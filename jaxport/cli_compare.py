@@ -57,7 +57,10 @@ def run(options: argparse.Namespace) -> int:
     """Compare, show, and return 0 if the two are the same, 1 if they differ; 2 is the caller's for errors."""
     if not options.input:
         raise UsageError(f"--input: one for each argument of the models is needed: {INPUT_HELP}")
-    with strangers(options):
+    from rich.console import Console
+
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    with strangers(options), console.status("comparing"):
         report = _compare(options)
     show(report, options)
     return 0 if report.ok else 1

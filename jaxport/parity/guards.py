@@ -9,6 +9,8 @@ from zlib import crc32
 
 import numpy as np
 
+from jaxport.errors import UsageError
+
 from .layer import Layer, Layers
 from .result import Finding, Report
 
@@ -75,6 +77,8 @@ def degenerate(
         One finding a rule, naming the arrays: level "error", but "warning" for what is usual in good models (square
         weights, constant buffers) and "info" for inputs whose mean is about zero.
     """
+    if unknown := [rule for rule in allow if rule.partition("@")[0] not in _RULES]:
+        raise UsageError(f"allow: no guard is called {unknown[0]!r}; there are {', '.join(_RULES)}")
     named = inputs if isinstance(inputs, Mapping) else {f"input {i}": value for i, value in enumerate(inputs)}
     found: dict[tuple[str, bool], list[tuple[str, str]]] = {}
     for rule, name, what in (*_of_state(torch_layers, training), *_of_inputs(named)):

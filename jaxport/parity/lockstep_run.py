@@ -36,7 +36,7 @@ class Lockstep:
         torch_step: Any,
         seed: int,
     ) -> None:
-        self.setup, self.masks = setup, Masks(np.random.default_rng(seed))
+        self.setup, self.masks = setup, Masks(np.random.default_rng(seed), setup.mask_of_jax)
         state = setup.torch64.state()
 
         def torch_side(dtype: torch.dtype, weights: Arrays = state) -> TorchTrainer:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from . import tolerances, views
-from .judge import Sides, judge
+from .judge import Sides, judge, measure
 from .pass_gradients import of_gradients
+from .record import nudge
 from .result import Finding, Tensor, Verdict
-from .seen import Call, Key, Pass, Store
+from .seen import Call, Key, Pass, Store, named_arrays
 from .setup import Setup, nudged
 
 _NAMES = {"inputs": "input", "outputs": "output"}
@@ -35,6 +36,7 @@ class ModePass:
         self.setup, self.training, self.store = setup, training, store or Store()
         self.mode = "train" if training else "eval"
         self.masks: list[np.ndarray] = setup.torch64.draw_masks(setup.inputs, rng) if training else []
+        self.jax_masks = [setup.mask_of_jax(mask) for mask in self.masks]
         self.cotangents = setup.torch32.draw_cotangents(setup.inputs, training, rng) if gradients else None
         pairs = setup.pairs
         self.watch_torch = set(pairs)
@@ -50,7 +52,7 @@ class ModePass:
                     setup.jax_inputs,
                     training,
                     watch=self.watch_jax,
-                    masks=self.masks,
+                    masks=self.jax_masks,
                     cotangents=seeds,
                     store=self.store,
                 )
@@ -68,7 +70,7 @@ class ModePass:
         )
 
     def _find_output_axes(self) -> list[views.Axes | None]:
-        shapes = self.setup.jax_models[0].trace(self.setup.jax_inputs, self.training, (), self.masks)
+        shapes = self.setup.jax_models[0].trace(self.setup.jax_inputs, self.training, (), self.jax_masks)
         self.jax_shapes = [shape.shape for shape in shapes]
         theirs = [out.shape for out in self.theirs64.outputs]
         last = [self.setup.prefers_last("", len(shape)) for shape in theirs]
@@ -91,6 +93,22 @@ class ModePass:
             self.setup.torch32.load(state)
             self.theirs32.append(self._torch(self.setup.torch32, inputs))
         self.setup.torch32.load(own)
+
+    def own_drift(self) -> dict[tuple[str, str], float]:
+        """Return how far PyTorch's float64 is from itself when the last bits of weights and inputs change."""
+        model, found = self.setup.torch64, {}
+        own = model.state()
+        truth = named_arrays(self.theirs64)
+        for seed in range(tolerances.OWN_RUNS):
+            rng = np.random.default_rng(seed)
+            model.load({key: nudge(value, rng) for key, value in own.items()})
+            inputs = [nudge(a.astype(np.float64), rng) if a.dtype.kind == "f" else a for a in self.setup.inputs]
+            for name, value in named_arrays(self._torch(model, inputs)).items():
+                if (true := truth.get(name)) is not None and true.shape == value.shape:
+                    gap = measure(value, true).max_abs
+                    found[name] = max(gap if np.isfinite(gap) else 0.0, found.get(name, 0.0))
+        model.load(own)
+        return found
 
     def tensors(self) -> list[Tensor]:
         """Compare everything, in PyTorch's order of execution; gradients after it, in reverse order."""
@@ -168,7 +186,7 @@ class ModePass:
             if arguments is not None and results is not None:
                 reference[jax_key] = (arguments, results)
         model = self.setup.jax_models[0]
-        self.alone = model.alone(self.setup.jax_inputs, self.training, reference, self.masks)
+        self.alone = model.alone(self.setup.jax_inputs, self.training, reference, self.jax_masks)
 
     def _as_jax(
         self, path: str, own: Sequence[np.ndarray], theirs: Sequence[np.ndarray], flatten: tuple[int, ...] | None

@@ -50,6 +50,25 @@ class Pass:
         return self.calls["", 0].outputs
 
 
+def named_arrays(seen: Pass) -> dict[tuple[str, str], np.ndarray]:
+    """Return what a PyTorch pass gave by kind and name, as the tensors of a comparison are called."""
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for (path, n), call in seen.calls.items():
+        for kind, arrays in (("input", call.inputs), ("output", call.outputs)):
+            found |= {(kind, name_of((path, n), i)): array for i, array in enumerate(arrays)}
+    for key, grads in seen.activation_gradients.items():
+        found |= {("activation_gradient", name_of(key, i)): g for i, g in enumerate(grads) if g is not None}
+    found |= {("gradient", key): grad for key, grad in seen.gradients.items() if grad is not None}
+    inputs = enumerate(seen.input_gradients)
+    found |= {("input_gradient", f"input {i}"): grad for i, grad in inputs if grad is not None}
+    return found | {("buffer", key): value for key, value in seen.buffers.items()}
+
+
+def name_of(key: Key, i: int) -> str:
+    """Return what a result of a call is called: ``path``, ``path call 2``, ``path[1]``."""
+    return key[0] + (f" call {key[1] + 1}" if key[1] else "") + (f"[{i}]" if i else "")
+
+
 class Store:
     """Keeps arrays in memory up to a size, and the rest in a temporary folder, mapped into memory.
 

@@ -85,6 +85,11 @@ class Setup:
         found = {key: entry.jax[0] for entry in self.plan.entries for key in entry.torch}
         return found | {key: found[other] for key, other in self.plan.tied.items() if other in found}
 
+    def mask_of_jax(self, mask: np.ndarray) -> np.ndarray:
+        """Return a dropout's mask in JAX's order of features, where it drops of what was flattened."""
+        shapes = [shape for shape in self.flatten.values() if mask.ndim > 1 and mask.shape[-1] == np.prod(shape)]
+        return views.flattened(mask, shapes[0]) if shapes else mask
+
     def prefers_last(self, path: str, ndim: int) -> bool:
         """Whether channels are last in JAX, most likely, in a tensor at a PyTorch module.
 

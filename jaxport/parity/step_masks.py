@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,8 +23,8 @@ from .views import find_axes
 class Masks:
     """The dropout masks of one step: drawn by the first model that steps, replayed by the others."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: np.random.Generator, in_jax: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
+        self.rng, self.in_jax = rng, in_jax
         self.drawn: list[np.ndarray] = []
 
     @contextmanager
@@ -65,7 +65,9 @@ class Masks:
                 if axes is None:
                     raise UsageError(f"dropout: shape {x.shape}, PyTorch's number {mine} has {self.drawn[mine].shape}")
                 shape = jax.ShapeDtypeStruct(x.shape, jnp.bool_)
-                mask = jax.pure_callback(lambda _: np.transpose(self.drawn[mine], axes), shape, jnp.zeros(()))
+                mask = jax.pure_callback(
+                    lambda _: np.transpose(self.in_jax(self.drawn[mine]), axes), shape, jnp.zeros(())
+                )
                 return x * (mask.astype(x.dtype) / (1.0 - rate))
 
             return __call__

@@ -39,6 +39,11 @@ def tree(report: Report, *, full: bool = False) -> RenderableType:
         full: list every layer, gradient and finding; without it those that agree are counted.
     """
     parts: list[RenderableType] = [_verdict(report)]
+    if errors := [finding for finding in report.findings if finding.level == "error"]:
+        # What could not be carried over or compared comes first: numbers mean little before it is mended.
+        parts += [_heading("To be mended first"), *(_finding(finding) for finding in errors[: None if full else MOST])]
+        if len(errors) > MOST and not full:
+            parts.append(Text(f"{len(errors) - MOST} more (--full)", "dim"))
     if first := report.first_divergence:
         parts += [_heading("First divergence"), _first(report, first)]
     if any(tensor.kind in _IN_TREE for tensor in report.tensors):
@@ -46,7 +51,7 @@ def tree(report: Report, *, full: bool = False) -> RenderableType:
     gradients = [tensor for tensor in report.tensors if tensor.kind in GRADIENTS]
     parts += _listed("Gradients, worst first", gradients, full)
     parts += _listed("Other tensors", [t for t in report.tensors if t.kind not in (*GRADIENTS, *_IN_TREE)], full)
-    parts += _findings(report.findings, full)
+    parts += _findings([finding for finding in report.findings if finding.level != "error"], full)
     if report.steps:
         parts += [_heading("Training"), *(Text(line) for line in words.training_lines(report))]
     if report.environment:
@@ -146,6 +151,9 @@ def _lines(listed: Sequence[Node], full: bool, at: int = 0) -> Iterator[int | li
     run: list[int] = []
     for child in listed[at].children:
         if listed[child].ok and not full:
+            if run and bool(listed[run[-1]].below) != bool(listed[child].below):
+                yield from _closed(run)  # those that agree apart from those that were not compared
+                run = []
             run.append(child)
             continue
         yield from _closed(run)
@@ -164,7 +172,8 @@ def _add_fold(table: Table, report: Report, listed: Sequence[Node], run: list[in
     names = [listed[n].name for n in run]
     named = ", ".join(names) if len(names) < 4 else f"{names[0]} … {names[-1]}"
     layers = words.plural(sum(_size(listed, n) for n in run), "layer")
-    text = Text(f"{'  ' * listed[run[0]].depth}{layers} agree: {named}", "dim")
+    said = "agree" if tensors else "not compared"
+    text = Text(f"{'  ' * listed[run[0]].depth}{layers} {said}: {named}", "dim")
     worst = max((t for t in tensors if t.kind not in GRADIENTS), key=size, default=None)
     verdict = max((v for n in run if (v := listed[n].verdict)), default=None, key=RANK.__getitem__)
     table.add_row(text, *_numbers(worst), _word(verdict))
@@ -208,16 +217,19 @@ def _listed(title: str, tensors: Sequence[Tensor], full: bool) -> list[Renderabl
 def _findings(findings: Sequence[Finding], full: bool) -> list[RenderableType]:
     if not findings:
         return []
-    ordered = words.by_level(findings)
+    # A cause that was tested on the numbers comes before what only the settings say.
+    ordered = sorted(words.by_level(findings), key=lambda finding: not finding.rule.startswith("cause/"))
     shown = ordered if full else ordered[:MOST]
     parts: list[RenderableType] = [_heading("Findings"), *(_finding(finding) for finding in shown)]
     if len(shown) < len(ordered):
-        parts.append(Text(f"{len(ordered) - len(shown)} more", "dim"))
+        parts.append(Text(f"{len(ordered) - len(shown)} more (--full)", "dim"))
     return parts
 
 
 def _finding(finding: Finding) -> Text:
     mark, style = LEVEL_MARKS.get(finding.level, ("●", ""))
+    if finding.rule.startswith("cause/"):
+        mark, style = "►", "bold"
     text = Text.assemble((f"{mark} {finding.rule}", style))
     if finding.trap is not None:
         text.append(f" (trap {finding.trap})", "dim")
