@@ -175,10 +175,15 @@ class Lockstep:
         truth = self._of_torch(self.truth32, truth_loss)
         draws = []
         example = _Example(batch[0], batch[-1], np.zeros(()), ())
-        for state, drawn in rounding_draws(start, example):
+        masks = self.masks.drawn
+        for i, (state, drawn) in enumerate(rounding_draws(start, example)):
             self.theirs32.restore(state)
             nudged = [drawn.x, *batch[1:-1], drawn.y] if len(batch) > 1 else [drawn.x]
+            if i:
+                # Of a mean over few numbers, last bits alone round to one and the same in every run: its order too.
+                nudged, self.masks.drawn = _shuffled(nudged, masks, np.random.default_rng(i))
             draws.append(self._of_torch(self.theirs32, self.theirs32.step(nudged)))
+            self.masks.drawn = masks
         side = self.jax["float32"]
         self._restore(side, start)
         loss = side.step(self._as_jax(batch))
@@ -197,3 +202,14 @@ class Lockstep:
             text = "no parameter of the JAX model moved in the first step, and PyTorch's did: training does nothing"
             fix = "a module that is changed inside jax.jit is a copy: return its state, or use nnx.jit"
             self.findings.append(Finding("train/no-op", "error", text, trap=32, fix=fix))
+
+
+def _shuffled(
+    batch: list[np.ndarray], masks: list[np.ndarray], rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the examples of a batch in another order, with their masks; as they are, if an array has no such axis."""
+    count = batch[0].shape[0] if batch[0].ndim else 0
+    if not all(array.ndim and array.shape[0] == count for array in [*batch, *masks]):
+        return batch, masks
+    order = rng.permutation(count)
+    return [array[order] for array in batch], [mask[order] for mask in masks]
