@@ -232,7 +232,13 @@ def test_large_arrays_go_to_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     keep = module.Store.keep
     monkeypatch.setattr(module.Store, "keep", lambda s, a: (seen.append(len(list(tmp_path.iterdir()))), keep(s, a))[1])
+    streamed: list[Any] = []
+    from jaxport.parity.observe_jax import JaxModel
+
+    run = JaxModel._streamed
+    monkeypatch.setattr(JaxModel, "_streamed", lambda self, *args: (streamed.append(self.dtype), run(self, *args))[1])
     assert compared(made(), x, memory=0, gradients=False, modes=("eval",)).ok
+    assert streamed == [np.float64, np.float32]
     assert max(seen) == 1
     assert not list(tmp_path.iterdir())
 

@@ -13,7 +13,7 @@ from jaxport.errors import UsageError
 
 from . import guards, preflight
 from .explain import explain
-from .lint import lint, trace_calls
+from .lint import Calls, lint, trace_calls
 from .modes import DTYPES, MODES, in_order, modes_of, modules, one_mode, spent, store
 from .observe_jax import NOTHING
 from .observe_torch import TorchModel
@@ -139,10 +139,9 @@ def read_settings(setup: Setup) -> list[Finding]:
         return values_of(model.subject.run(model.arrays, xs, False, (), NOTHING).output)
 
     reference = setup.torch32
-    module = reference.module.eval() if isinstance(reference, TorchModel) else None
-    inputs = reference.tensors(setup.inputs) if isinstance(reference, TorchModel) else ()
+    theirs = reference.calls if isinstance(reference, TorchModel) else ()
     with model.precision():
-        calls = trace_calls(module, inputs, jax_function, model.inputs(setup.jax_inputs))
+        calls = Calls(theirs, trace_calls(None, (), jax_function, setup.jax_inputs).jax)
     found = lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs, calls)
     # Once both have the same weights, how each draws its own does not matter.
     return [f for f in found if setup.weights is None or f.rule != "lint/initialisation"]

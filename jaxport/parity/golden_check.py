@@ -50,6 +50,10 @@ class GoldenModel:
         """Return the recorded cotangents; None if no gradients were recorded."""
         return self.golden.cotangents("train" if training else "eval") or None
 
+    def output_shapes(self, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+        """Return the shapes of the recorded outputs."""
+        return [out.shape for out in self.run(inputs, False).outputs]
+
     def flattened(self, inputs: Sequence[np.ndarray]) -> dict[str, tuple[int, ...]]:
         """Return the layers behind a flatten: path → (C, *spatial)."""
         return {path: tuple(shape) for path, shape in self.golden.manifest.get("flatten", {}).items()}

@@ -24,6 +24,7 @@ def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
         for layer in setup.jax_layers.values()
     )
     setup.last = convolves
+    shapes = _torch_shapes(setup)
     if given is not None:
         setup.jax_inputs = given
         return
@@ -33,7 +34,6 @@ def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
         for array in setup.inputs
     ]
     orders = ([moved, same] if convolves else [same, moved]) if spatial else [same]
-    shapes = _torch_shapes(setup)
     failures: list[str] = []
     chosen: list[views.Axes] | None = None
     for axes in orders:
@@ -56,7 +56,7 @@ def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
 
 def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
     try:
-        return [out.shape for out in setup.torch32.run(setup.inputs, False).outputs]
+        return setup.torch32.output_shapes(setup.inputs)
     except UsageError:
         raise
     except Exception as error:

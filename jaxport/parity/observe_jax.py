@@ -97,7 +97,10 @@ class JaxModel:
         store = store or Store()
         shapes = self.trace(inputs, training, watch, masks)
         with self.precision():
-            if cotangents is None:
+            if cotangents is None and self._bytes() > store.limit:
+                outputs, calls, buffers = self._streamed(inputs, training, watch, masks, store)
+                seen = Pass()
+            elif cotangents is None:
                 outputs, calls, buffers = self._jit(self._forward(training, watch))(
                     self.arrays, self.inputs(inputs), NOTHING._replace(masks=list(map(jnp.asarray, masks)))
                 )
@@ -109,6 +112,24 @@ class JaxModel:
             seen.calls[key] = Call(*([store.keep(np.asarray(a)) for a in part] for part in calls[key]))
         seen.buffers = {path: np.asarray(value) for path, value in buffers.items()}
         return seen
+
+    def _bytes(self) -> int:
+        """Return how large all recorded arrays are."""
+        arrays = [a for call in self.shapes.values() for a in (*call.inputs, *call.outputs)]
+        return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in arrays)
+
+    def _streamed(
+        self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], masks: Sequence[Any], store: Store
+    ) -> tuple[list[Any], dict[Key, Any], Mapping[str, Any]]:
+        """Run forward op by op, and put away what each call gave as it ends, so that not all of it is held at once."""
+        calls: dict[Key, tuple[list[np.ndarray], ...]] = {}
+
+        def put_away(key: Key, call: Traced) -> None:
+            calls[key] = tuple([store.keep(np.asarray(a)) for a in part] for part in call)
+
+        extras = NOTHING._replace(masks=list(map(jnp.asarray, masks)))
+        ran = self.subject.run(self.arrays, self.inputs(inputs), training, watch, extras, put_away)
+        return values_of(ran.output), calls, ran.buffers
 
     def _forward(self, training: bool, watch: Collection[str]) -> Callable[..., Any]:
         def forward(arrays: Any, xs: Any, extras: Extras) -> Any:
@@ -196,18 +217,6 @@ class JaxModel:
 
     def _like(self, array: np.ndarray) -> jax.Array:
         return self._cast(array if array.dtype.kind in "fb" else array.astype(np.int32))
-
-    def stream(
-        self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], sink: Callable[[Key, Call], None]
-    ) -> list[np.ndarray]:
-        """Run forward op by op and hand over each watched call as it ends, so that none is kept; return the outputs."""
-
-        def hand_over(key: Key, call: Traced) -> None:
-            sink(key, Call(*([np.asarray(a) for a in part] for part in call)))
-
-        with self.precision():
-            ran = self.subject.run(self.arrays, self.inputs(inputs), training, watch, NOTHING, hand_over)
-        return [np.asarray(out) for out in values_of(ran.output)]
 
 
 def _is_float(array: Any) -> bool:

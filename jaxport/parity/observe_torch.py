@@ -16,6 +16,8 @@ from jaxport.errors import UsageError
 from .describe_torch import describe_torch
 from .golden_arguments import hidden_dropouts
 from .layer import Layers
+from .lint import Call as FunctionCall
+from .lint import trace_calls
 from .seen import Call, Key, Pass, Store, parts
 from .weights.find_flatten import find_flatten
 
@@ -93,6 +95,7 @@ class TorchModel:
         self.module = copy.deepcopy(module).to("cpu").to(dtype)
         self.hidden: list[str] = []
         self.draws = True
+        self.calls: tuple[FunctionCall, ...] = ()
 
     def layers(self) -> Layers:
         """Return what is known of its modules, with the state as it is."""
@@ -104,6 +107,19 @@ class TorchModel:
         """Return random numbers of the outputs' shapes, exact in float32."""
         shapes = [out.shape for out in self.run(inputs, False).outputs]
         return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+    def output_shapes(self, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+        """Return the shapes of the outputs; the functions that it calls on the way are kept in `calls`."""
+        shapes: list[list[tuple[int, ...]]] = []
+        self.module.eval()
+        hook = self.module.register_forward_hook(
+            lambda module, args, output: shapes.append([tuple(t.shape) for t in arrays_of(output)])
+        )
+        try:
+            self.calls = trace_calls(self.module, self.tensors(inputs)).torch
+        finally:
+            hook.remove()
+        return shapes[-1]
 
     def flattened(self, inputs: Sequence[np.ndarray]) -> dict[str, tuple[int, ...]]:
         """Return the layers behind a flatten: path → (C, *spatial)."""

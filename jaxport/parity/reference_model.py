@@ -44,6 +44,10 @@ class Reference(Protocol):
         """Return what the outputs are multiplied with for the gradients; None if there are none."""
         ...
 
+    def output_shapes(self, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+        """Return the shapes of its outputs."""
+        ...
+
     def flattened(self, inputs: Sequence[np.ndarray]) -> Mapping[str, tuple[int, ...]]:
         """Return the layers behind a flatten: path → (C, *spatial)."""
         ...
