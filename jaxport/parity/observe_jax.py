@@ -109,7 +109,9 @@ class JaxModel:
                 outputs, calls, buffers, seen = self._backward(inputs, training, watch, masks, cotangents, shapes)
         seen.calls["", 0] = Call(list(inputs), [store.keep(np.asarray(out)) for out in outputs])
         for key in self.order:
-            seen.calls[key] = Call(*([store.keep(np.asarray(a)) for a in part] for part in calls[key]))
+            call = calls[key]
+            put_away = isinstance(call, Call)
+            seen.calls[key] = call if put_away else Call(*([store.keep(np.asarray(a)) for a in p] for p in call))
         seen.buffers = {path: np.asarray(value) for path, value in buffers.items()}
         return seen
 
@@ -122,10 +124,10 @@ class JaxModel:
         self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], masks: Sequence[Any], store: Store
     ) -> tuple[list[Any], dict[Key, Any], Mapping[str, Any]]:
         """Run forward op by op, and put away what each call gave as it ends, so that not all of it is held at once."""
-        calls: dict[Key, tuple[list[np.ndarray], ...]] = {}
+        calls: dict[Key, Call] = {}
 
         def put_away(key: Key, call: Traced) -> None:
-            calls[key] = tuple([store.keep(np.asarray(a)) for a in part] for part in call)
+            calls[key] = Call(*([store.keep(np.asarray(a)) for a in part] for part in call))
 
         extras = NOTHING._replace(masks=list(map(jnp.asarray, masks)))
         ran = self.subject.run(self.arrays, self.inputs(inputs), training, watch, extras, put_away)
