@@ -133,7 +133,7 @@ def test_likely_causes_are_those_of_the_layer_causes_before_hints() -> None:
     found = words.causes(report.with_findings([far, guard]), first)
     assert [finding.rule for finding in found] == ["cause/padding", "lint/padding"]
     other = replace(report, findings=(report.findings[1], far, guard))
-    assert [finding.rule for finding in words.causes(other, first)] == ["cause/elsewhere", "lint/padding"]
+    assert [finding.rule for finding in words.causes(other, first)] == ["lint/padding"]
 
 
 def test_numbers_have_one_width_and_odd_ones_a_name() -> None:

@@ -144,18 +144,16 @@ def shape(values: Sequence[int]) -> str:
 def causes(report: Report, tensor: Tensor, most: int = 4) -> list[Finding]:
     """Return the findings that may explain why a tensor differs.
 
-    Those of its layer, causes before the linter's; if its layer has no cause, the causes found elsewhere too.
+    Those of its layer, causes before the linter's. Causes of other differences stand among the findings.
     """
 
     def here(finding: Finding) -> bool:
         pairs = ((finding.torch_path, tensor.torch_path), (finding.jax_path, tensor.jax_path))
         return any(a and (a == b or b.startswith(f"{a}.")) for a, b in pairs)
 
-    found = [finding for finding in report.findings if finding.rule.startswith("cause/")]
     told = [finding for finding in report.findings if finding.rule.startswith(("cause/", "lint/"))]
     # Both sides have the same weights by then: how each draws its own explains nothing.
-    at = [finding for finding in told if here(finding) and finding.rule != "lint/initialisation"]
-    fitting = at if any(finding in found for finding in at) else [*found, *at]
+    fitting = [finding for finding in told if here(finding) and finding.rule != "lint/initialisation"]
     return sorted(fitting, key=lambda f: (not f.rule.startswith("cause/"), not here(f), _level(f)))[:most]
 
 
