@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from foreign_models import GPT_MAP, TIME, WORDS, Gpt, TorchGpt
 from foreign_weight_cases import QUICK, random_torch
+from foreign_whole_models import GPT_MAP, TIME, WORDS, Gpt, TorchGpt
 
 from jaxport.errors import UsageError
 from jaxport.parity.align import Alignment, align

@@ -141,7 +141,7 @@ def read_settings(setup: Setup) -> list[Finding]:
     reference = setup.torch32
     theirs = reference.calls if isinstance(reference, TorchModel) else ()
     with model.precision():
-        calls = Calls(theirs, trace_calls(None, (), jax_function, setup.jax_inputs).jax)
+        calls = Calls(theirs, trace_calls(None, (), jax_function, model.inputs(setup.jax_inputs)).jax)
     found = lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs, calls)
     # Once both have the same weights, how each draws its own does not matter.
     return [f for f in found if setup.weights is None or f.rule != "lint/initialisation"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,8 @@ def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
     shapes = _torch_shapes(setup)
     if given is not None:
         setup.jax_inputs = given
+        setup.input_axes = _axes_of(setup.inputs, given)
+        setup.last = convolves or any(axes[-1:] == (1,) and len(axes) > 2 for axes in setup.input_axes or ())
         return
     same = [tuple(range(array.ndim)) for array in setup.inputs]
     moved = [
@@ -35,7 +37,8 @@ def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
     ]
     orders = ([moved, same] if convolves else [same, moved]) if spatial else [same]
     failures: list[str] = []
-    chosen: list[views.Axes] | None = None
+    accepted: list[list[views.Axes]] = []
+    fitting: list[list[views.Axes]] = []
     for axes in orders:
         xs = [views.to_jax(array, order) for array, order in zip(setup.inputs, axes, strict=True)]
         try:
@@ -43,15 +46,47 @@ def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
         except Exception as error:  # whatever a stranger's model raises on arguments of another layout
             failures.append(f"{[x.shape for x in xs]}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
             continue
-        chosen = chosen or axes
+        accepted.append(axes)
         if len(outputs) == len(shapes) and all(map(views.candidates, [out.shape for out in outputs], shapes)):
-            chosen = axes
-            break
+            fitting.append(axes)
+            if convolves:
+                break
+    chosen = _by_values(setup, fitting) if len(fitting) > 1 else next(iter(fitting or accepted), None)
     if chosen is None:
         raise UsageError("jax_model: it takes the inputs in no layout: " + "; ".join(failures))
     setup.input_axes = chosen
     setup.last = setup.last or (spatial and chosen is not same)
     setup.jax_inputs = [views.to_jax(a, order) for a, order in zip(setup.inputs, chosen, strict=True)]
+
+
+def _by_values(setup: Setup, orders: Sequence[list[views.Axes]]) -> list[views.Axes]:
+    """Return the layout in which the outputs agree, of those that a model takes; the first if none does."""
+    theirs = setup.torch64.run(setup.inputs, False).outputs
+
+    def apart(axes: list[views.Axes]) -> float:
+        xs = [views.to_jax(array, order) for array, order in zip(setup.inputs, axes, strict=True)]
+        ours = setup.jax_models[0].run(xs, False).outputs
+        gaps = []
+        for our, their in zip(ours, theirs, strict=False):
+            order = views.best_axes(our, their)
+            gaps.append(np.abs(views.to_torch(our, order) - their).max(initial=0.0) if order else np.inf)
+        return float(max(gaps, default=0.0))
+
+    first, *others = orders
+    best = min(others, key=apart)
+    return best if apart(best) < 1e-3 * apart(first) else first
+
+
+def _axes_of(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]) -> list[views.Axes] | None:
+    """Return how arguments of the JAX model lie beside PyTorch's, if they are the same numbers; None if not."""
+    found: list[views.Axes] = []
+    for their, our in zip(theirs, ours, strict=False):
+        fits = views.candidates(our.shape, their.shape)
+        same = [axes for axes in fits if np.array_equal(views.to_jax(their, axes), our)]
+        if not same:
+            return None
+        found.append(same[0])
+    return found if len(ours) == len(theirs) else None
 
 
 def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
