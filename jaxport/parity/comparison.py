@@ -41,7 +41,7 @@ def compare(
     local: bool | None = None,
     title: str = "",
     repro: str | os.PathLike[str] | None = None,
-    memory: int = 2 << 30,
+    memory: int | None = None,
 ) -> Report:
     """Compare a JAX model with a PyTorch model, and say where they first part; neither is changed.
 
@@ -72,7 +72,8 @@ def compare(
         local: whether each JAX layer is also run alone on PyTorch's recorded input; default: if something differs.
         title: what the report is called.
         repro: a folder: the first layer that makes a difference by itself is written there as a script and its arrays.
-        memory: bytes of recorded arrays that are kept in memory; the rest goes to a temporary folder.
+        memory: bytes of recorded arrays that are kept in memory; the rest goes to a temporary folder. Default: a
+            quarter of what is free.
 
     Returns:
         The `Report`; ``report.ok`` is True if the two are the same.
@@ -93,6 +94,7 @@ def compare(
             jax_inputs=jax_inputs,
             flatten=flatten,
             randomise=seed if randomise else None,
+            kept=kept if not gradients else None,
         )
         chosen = tuple(modes or modes_of(setup))
         environment = preflight.environment()

@@ -50,7 +50,9 @@ class GoldenModel:
         """Return the recorded cotangents; None if no gradients were recorded."""
         return self.golden.cotangents("train" if training else "eval") or None
 
-    def output_shapes(self, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+    def output_shapes(
+        self, inputs: Sequence[np.ndarray], watch: Collection[str] = (), store: Store | None = None
+    ) -> list[tuple[int, ...]]:
         """Return the shapes of the recorded outputs."""
         return [out.shape for out in self.run(inputs, False).outputs]
 

@@ -93,11 +93,12 @@ def magnitudes(ours: np.ndarray, theirs: np.ndarray) -> tuple[tuple[float, float
     if not use.any():
         return ()
     size, error = np.log10(true[use]), np.log10(gap[use])
-    edges = np.linspace(size.min(), size.max() + 1e-9, _BINS + 1)
-    place = np.clip(np.digitize(size, edges) - 1, 0, _BINS - 1)
-    found = ((b, error[place == b]) for b in range(_BINS))
-    middle = (edges[:-1] + edges[1:]) / 2
-    return tuple((round(float(middle[b]), 3), round(float(values.max()), 3)) for b, values in found if values.size)
+    low, step = float(size.min()), (float(size.max()) + 1e-9 - float(size.min())) / _BINS
+    place = np.clip(((size - low) / step).astype(np.int64), 0, _BINS - 1)
+    most = np.full(_BINS, -np.inf)
+    np.maximum.at(most, place, error)
+    found = np.flatnonzero(np.isfinite(most))
+    return tuple((round(low + (b + 0.5) * step, 3), round(float(most[b]), 3)) for b in found)
 
 
 def judge(tensor: Tensor, sides: Sides, *, last: bool = False, scale: float | None = None) -> Tensor:

@@ -13,18 +13,22 @@ from . import views
 from .weights import plan
 
 if TYPE_CHECKING:
+    from .seen import Store
     from .setup import Setup
 
 
-def lay_out(setup: Setup, given: list[np.ndarray] | None) -> None:
-    """Find how the JAX model wants the inputs: as they are, or with the channels last."""
+def lay_out(setup: Setup, given: list[np.ndarray] | None, kept: Store | None = None) -> None:
+    """Find how the JAX model wants the inputs: as they are, or with the channels last.
+
+    With a store, what PyTorch's layers give on the way is kept for the comparison.
+    """
     spatial = any(array.ndim > 2 and array.dtype.kind == "f" for array in setup.inputs)
     convolves = any(
         layer.kind.startswith("flax.") and ("Conv" in layer.name or "BatchNorm" in layer.name)
         for layer in setup.jax_layers.values()
     )
     setup.last = convolves
-    shapes = _torch_shapes(setup)
+    shapes = _torch_shapes(setup, kept)
     if given is not None:
         setup.jax_inputs = given
         setup.input_axes = _axes_of(setup.inputs, given)
@@ -89,9 +93,9 @@ def _axes_of(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]) -> list[v
     return found if len(ours) == len(theirs) else None
 
 
-def _torch_shapes(setup: Setup) -> list[tuple[int, ...]]:
+def _torch_shapes(setup: Setup, kept: Store | None) -> list[tuple[int, ...]]:
     try:
-        return setup.torch32.output_shapes(setup.inputs)
+        return setup.torch32.output_shapes(setup.inputs, () if kept is None else set(setup.pairs), kept)
     except UsageError:
         raise
     except Exception as error:

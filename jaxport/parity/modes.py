@@ -129,7 +129,7 @@ def spent(clock: Mapping[str, float]) -> dict[str, float]:
 
 
 @contextmanager
-def store(memory: int) -> Iterator[Store]:
+def store(memory: int | None) -> Iterator[Store]:
     """Keep arrays up to a size in memory and the rest in a folder, which is removed at the end."""
     kept = Store(memory)
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,26 @@ from .weights.attention64 import float64_attention
 NOTHING = Extras({}, {}, [])
 _SMALL = 1 << 20
 _QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+class Nest(NamedTuple):
+    """Where each array belongs in a tree in which some are at several places: a result is the next one's argument."""
+
+    places: tuple[int, ...]
+    structure: Any
+
+    @classmethod
+    def of(cls, tree: Any) -> tuple[Nest, list[Any]]:
+        """Return the nest of a tree, and each of its arrays once."""
+        leaves, structure = jax.tree.flatten(tree)
+        numbers: dict[int, int] = {}
+        places = tuple(numbers.setdefault(id(leaf), len(numbers)) for leaf in leaves)
+        once = dict(zip(places, leaves, strict=True))
+        return cls(places, structure), [once[i] for i in range(len(once))]
+
+    def whole(self, arrays: Sequence[Any]) -> Any:
+        """Return the tree with these arrays."""
+        return jax.tree.unflatten(self.structure, [arrays[i] for i in self.places])
 
 
 class JaxModel:
@@ -34,6 +55,8 @@ class JaxModel:
             self.subject: Subject = subject(model)
             self.arrays = {path: self._cast(leaf) for path, leaf in self.subject.arrays.items()}
         self.order: list[Key] = []
+        self.bytes = 0
+        self.nest = Nest((), None)
         self.shapes: dict[Key, Call] = {}
 
     @contextmanager
@@ -75,11 +98,13 @@ class JaxModel:
         def shapes(arrays: Any, xs: Any) -> Any:
             ran = self.subject.run(arrays, xs, training, watch, extras)
             found["order"] = ran.order
-            return values_of(ran.output), {k: tuple(v) for k, v in ran.calls.items()}
+            outputs, calls = values_of(ran.output), {k: tuple(v) for k, v in ran.calls.items()}
+            found["bytes"] = sum(a.size * a.dtype.itemsize for a in Nest.of((outputs, calls))[1])
+            return outputs, calls
 
         with self.precision():
             outputs, calls = jax.eval_shape(shapes, self.arrays, self.inputs(inputs))
-        self.order = found["order"]
+        self.order, self.bytes = found["order"], found["bytes"]
         self.shapes = {key: Call(*calls[key]) for key in self.order}
         return outputs
 
@@ -96,48 +121,48 @@ class JaxModel:
         """Run one pass; arguments and result are those of `TorchModel.run`, in JAX's order of axes."""
         store = store or Store()
         shapes = self.trace(inputs, training, watch, masks)
+        seen = Pass()
         with self.precision():
-            if cotangents is None and self._bytes() > store.limit:
+            if cotangents is None and self.bytes > store.limit:
                 outputs, calls, buffers = self._streamed(inputs, training, watch, masks, store)
-                seen = Pass()
-            elif cotangents is None:
-                outputs, calls, buffers = self._jit(self._forward(training, watch))(
-                    self.arrays, self.inputs(inputs), NOTHING._replace(masks=list(map(jnp.asarray, masks)))
-                )
-                seen = Pass()
             else:
-                outputs, calls, buffers, seen = self._backward(inputs, training, watch, masks, cotangents, shapes)
-        seen.calls["", 0] = Call(list(inputs), [store.keep(np.asarray(out)) for out in outputs])
-        for key in self.order:
-            call = calls[key]
-            put_away = isinstance(call, Call)
-            seen.calls[key] = call if put_away else Call(*([store.keep(np.asarray(a)) for a in p] for p in call))
+                if cotangents is None:
+                    extras = NOTHING._replace(masks=list(map(jnp.asarray, masks)))
+                    kept, buffers = self._jit(self._forward(training, watch))(self.arrays, self.inputs(inputs), extras)
+                else:
+                    kept, buffers, seen = self._backward(inputs, training, watch, masks, cotangents, shapes)
+                outputs, calls = self.nest.whole([store.keep(np.asarray(array)) for array in kept])
+        seen.calls["", 0] = Call(list(inputs), list(outputs))
+        seen.calls |= {key: Call(*map(list, calls[key])) for key in self.order}
         seen.buffers = {path: np.asarray(value) for path, value in buffers.items()}
         return seen
 
-    def _bytes(self) -> int:
-        """Return how large all recorded arrays are."""
-        arrays = [a for call in self.shapes.values() for a in (*call.inputs, *call.outputs)]
-        return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in arrays)
-
     def _streamed(
         self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], masks: Sequence[Any], store: Store
-    ) -> tuple[list[Any], dict[Key, Any], Mapping[str, Any]]:
+    ) -> tuple[list[np.ndarray], dict[Key, list[list[np.ndarray]]], Mapping[str, Any]]:
         """Run forward op by op, and put away what each call gave as it ends, so that not all of it is held at once."""
-        calls: dict[Key, Call] = {}
+        calls: dict[Key, list[list[np.ndarray]]] = {}
+        known: dict[int, tuple[weakref.ref[Any], np.ndarray]] = {}
+
+        def keep(array: Any) -> np.ndarray:
+            found = known.get(id(array))
+            if found is None or found[0]() is not array:
+                found = known[id(array)] = weakref.ref(array), store.keep(np.asarray(array))
+            return found[1]
 
         def put_away(key: Key, call: Traced) -> None:
-            calls[key] = Call(*([store.keep(np.asarray(a)) for a in part] for part in call))
+            calls[key] = [list(map(keep, part)) for part in call]
 
         extras = NOTHING._replace(masks=list(map(jnp.asarray, masks)))
         ran = self.subject.run(self.arrays, self.inputs(inputs), training, watch, extras, put_away)
-        return values_of(ran.output), calls, ran.buffers
+        return list(map(keep, values_of(ran.output))), calls, ran.buffers
 
     def _forward(self, training: bool, watch: Collection[str]) -> Callable[..., Any]:
         def forward(arrays: Any, xs: Any, extras: Extras) -> Any:
             ran = self.subject.run(arrays, xs, training, watch, extras)
             self.order = ran.order
-            return values_of(ran.output), {key: tuple(call) for key, call in ran.calls.items()}, ran.buffers
+            self.nest, arrays = Nest.of((values_of(ran.output), {key: tuple(call) for key, call in ran.calls.items()}))
+            return arrays, ran.buffers
 
         return forward
 
@@ -170,8 +195,9 @@ class JaxModel:
             def function(trained: Any, moving: Any, zeros: Any) -> Any:
                 values = [moving[str(i)] if str(i) in moving else still[str(i)] for i in range(len(xs))]
                 extras = Extras(zeros, {}, masks)
-                outputs, calls, buffers = forward(trained | fixed, values, extras)
-                return [outputs[i] for i in smooth], (outputs, calls, buffers)
+                kept, buffers = forward(trained | fixed, values, extras)
+                outputs, _ = self.nest.whole(kept)
+                return [outputs[i] for i in smooth], (kept, buffers)
 
             _, pullback, aux = jax.vjp(function, trained, moving, zeros, has_aux=True)
             return aux, pullback(seeds)
@@ -213,7 +239,8 @@ class JaxModel:
                 for key, (arguments, results) in reference.items()
             }
             extras = Extras({}, given, list(map(jnp.asarray, masks)))
-            outputs, calls, _ = self._jit(self._forward(training, watch))(self.arrays, self.inputs(inputs), extras)
+            kept, _ = self._jit(self._forward(training, watch))(self.arrays, self.inputs(inputs), extras)
+        outputs, calls = self.nest.whole(kept)
         calls = calls | {("", 0): ([], outputs)}
         return {key: Call(*([np.asarray(a) for a in part] for part in call)) for key, call in calls.items()}
 

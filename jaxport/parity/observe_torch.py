@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,10 +94,11 @@ class TorchModel:
         if not isinstance(module, torch.nn.Module):
             raise UsageError(f"torch_model: a torch.nn.Module is needed, got {type(module).__name__}")
         self.dtype = dtype
-        self.module = copy.deepcopy(module).to("cpu").to(dtype)
+        self.module = _copy(module, dtype)
         self.hidden: list[str] = []
         self.draws = True
         self.calls: tuple[FunctionCall, ...] = ()
+        self.first: Pass | None = None
 
     def layers(self) -> Layers:
         """Return what is known of its modules, with the state as it is."""
@@ -108,18 +111,21 @@ class TorchModel:
         shapes = [out.shape for out in self.run(inputs, False).outputs]
         return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
-    def output_shapes(self, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-        """Return the shapes of the outputs; the functions that it calls on the way are kept in `calls`."""
-        shapes: list[list[tuple[int, ...]]] = []
-        self.module.eval()
-        hook = self.module.register_forward_hook(
-            lambda module, args, output: shapes.append([tuple(t.shape) for t in arrays_of(output)])
-        )
-        try:
-            self.calls = trace_calls(self.module, self.tensors(inputs)).torch
-        finally:
-            hook.remove()
-        return shapes[-1]
+    def output_shapes(
+        self, inputs: Sequence[np.ndarray], watch: Collection[str] = (), store: Store | None = None
+    ) -> list[tuple[int, ...]]:
+        """Return the shapes of the outputs; the functions that it calls on the way are kept in `calls`.
+
+        What is watched is kept too: `run` need not compute the same pass again.
+        """
+        seen: list[Pass] = []
+
+        def call(*tensors: torch.Tensor) -> None:
+            seen.append(self._run(list(tensors), False, set(watch), (), None, store or Store()))
+
+        self.calls = trace_calls(self.module, self.tensors(inputs), torch_call=call).torch
+        self.first = replace(seen[-1], inputs=tuple(map(id, inputs)), watch=frozenset(watch))
+        return [out.shape for out in seen[-1].outputs]
 
     def flattened(self, inputs: Sequence[np.ndarray]) -> dict[str, tuple[int, ...]]:
         """Return the layers behind a flatten: path → (C, *spatial)."""
@@ -127,8 +133,8 @@ class TorchModel:
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Fill parameters and buffers; the keys are those of the state dict, all of them."""
-        own = self.module.state_dict()
-        self.module.load_state_dict({k: torch.from_numpy(np.array(v)).to(own[k].dtype) for k, v in state.items()})
+        self.module.load_state_dict({key: _borrowed(value) for key, value in state.items()})
+        self.first = None
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state dict."""
@@ -180,10 +186,23 @@ class TorchModel:
             cotangents: one for each output: gradients of Σ cotangent · output are wanted; None for none.
             store: where arrays are kept.
         """
-        seen, store = Pass(), store or Store()
+        first, asked = self.first, (tuple(map(id, inputs)), frozenset(watch))
+        if first is not None and not training and cotangents is None and asked == (first.inputs, first.watch):
+            return first
+        return self._run(self.tensors(inputs), training, watch, masks, cotangents, store or Store())
+
+    def _run(
+        self,
+        tensors: list[torch.Tensor],
+        training: bool,
+        watch: Collection[str],
+        masks: Sequence[np.ndarray],
+        cotangents: Sequence[np.ndarray] | None,
+        store: Store,
+    ) -> Pass:
+        seen, taken = Pass(), Taken(store)
         backward = cotangents is not None
         self.module.train(training)
-        tensors = self.tensors(inputs)
         leaves = [t.requires_grad_() for t in tensors if backward and t.is_floating_point()]
         rest, kept = iter(masks), {}
         with ExitStack() as stack:
@@ -194,7 +213,7 @@ class TorchModel:
                 if not list(part.children()) or path in watch:
                     stack.callback(part.register_forward_pre_hook(_follow(path, seen)).remove)
                 if path in watch or path == "":
-                    for hook in _watch(part, path, seen, kept, store, backward):
+                    for hook in _watch(part, path, seen, kept, taken, backward):
                         stack.callback(hook.remove)
             output = self.module(*tensors)
             seen.buffers = {name: to_numpy(buffer) for name, buffer in self.module.named_buffers()}
@@ -252,8 +271,44 @@ def _next_mask(rest: Iterator[np.ndarray], x: torch.Tensor) -> np.ndarray:
     return mask
 
 
+class Taken:
+    """Takes the values of tensors, of one that several modules see (as result, of a container, as argument) once.
+
+    Args:
+        store: where arrays are kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.known: dict[int, tuple[weakref.ref[torch.Tensor], int, np.ndarray]] = {}
+
+    def __call__(self, tensor: torch.Tensor) -> np.ndarray:
+        """Return a tensor's values."""
+        known = self.known.get(id(tensor))
+        if known is not None and known[0]() is tensor and known[1] == _version(tensor):
+            return known[2]
+        array = self.store.keep(to_numpy(tensor))
+        self.known[id(tensor)] = (weakref.ref(tensor), _version(tensor), array)
+        return array
+
+    def copied(self, value: Any) -> Any:
+        """Return a copy of a tensor, or of the tensors of a tuple, whose values are known."""
+        if isinstance(value, torch.Tensor):
+            copied, array = value.clone(), self(value)
+            self.known[id(copied)] = (weakref.ref(copied), _version(copied), array)
+            return copied
+        if isinstance(value, tuple) and not hasattr(value, "_fields"):
+            return tuple(map(self.copied, value))
+        return value
+
+
+def _version(tensor: torch.Tensor) -> int:
+    """Return how often a tensor was changed in place; a number of its own where PyTorch does not count."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
 def _watch(
-    module: torch.nn.Module, path: str, seen: Pass, kept: dict[Key, list[torch.Tensor]], store: Store, backward: bool
+    module: torch.nn.Module, path: str, seen: Pass, kept: dict[Key, list[torch.Tensor]], taken: Taken, backward: bool
 ) -> list[Any]:
     """Record the module's calls. With gradients its results are handed on as copies, so that changes in place of what
     follows (ReLU(inplace=True)) leave the recorded ones alone."""
@@ -261,17 +316,17 @@ def _watch(
 
     def before(part: torch.nn.Module, args: Any, kwargs: Any) -> None:
         key = (path, sum(name == path for name, _ in seen.calls))
-        seen.calls[key] = Call([store.keep(to_numpy(t)) for t in arrays_of((args, kwargs))])
+        seen.calls[key] = Call([taken(t) for t in arrays_of((args, kwargs))])
         open_calls.append(key)
 
     def after(part: torch.nn.Module, args: Any, output: Any) -> Any:
         key = open_calls.pop()
         seen.ended.append(key)
         tensors = arrays_of(output)
-        seen.calls[key].outputs = [store.keep(to_numpy(t)) for t in tensors]
+        seen.calls[key].outputs = [taken(t) for t in tensors]
         if backward and path:
             kept[key] = tensors
-            return _copied(output)
+            return taken.copied(output)
         return None
 
     return [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
@@ -284,9 +339,18 @@ def _follow(path: str, seen: Pass) -> Any:
     return hook
 
 
-def _copied(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_copied(part) for part in value)
-    return value
+def _copy(module: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
+    """Return a copy on the CPU in a precision; large arrays are converted as they are copied."""
+    memo: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        if type(tensor) in (torch.nn.Parameter, torch.Tensor) and tensor.is_floating_point():
+            new = tensor.detach().to("cpu", dtype, copy=True)
+            wrapped = isinstance(tensor, torch.nn.Parameter)
+            memo[id(tensor)] = torch.nn.Parameter(new, tensor.requires_grad) if wrapped else new
+    return copy.deepcopy(module, memo).to("cpu").to(dtype)
+
+
+def _borrowed(array: np.ndarray) -> torch.Tensor:
+    """Return an array as a tensor that is only read, of its own memory where PyTorch cannot take it."""
+    plain = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+    return torch.from_numpy(array if plain else np.array(array, order="C"))

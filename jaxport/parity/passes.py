@@ -57,6 +57,7 @@ class ModePass:
                     store=self.store,
                 )
         self.alone: dict[Key, Call] = {}
+        self._judged: dict[tuple[Any, ...], tuple[Tensor, Any]] = {}
         self.torch_layers = setup.torch64.layers()
 
     def _torch(self, model: Any, inputs: Sequence[np.ndarray] | None = None) -> Pass:
@@ -138,8 +139,18 @@ class ModePass:
             ours = {name: self.viewed(key[0], part, arrays[i]) for name, arrays in mine.items()}
             sides = Sides(ours.get("64"), ours.get("32"), theirs[i], [draw[i] for draw in draws])
             tensor = self._named(_NAMES[part], key, jax_key, i, sides)
-            tensor = judge(tensor, sides, last=self.setup.prefers_last(key[0], theirs[i].ndim))
+            tensor = self._judge(tensor, sides, self.setup.prefers_last(key[0], theirs[i].ndim))
             yield self._with_local(tensor, key, jax_key, part, i, theirs[i])
+
+    def _judge(self, tensor: Tensor, sides: Sides, last: bool) -> Tensor:
+        """Judge two tensors; the same two again, as one layer's result and the next one's argument, only once."""
+        arrays = (sides.ours64, sides.ours32, sides.theirs64, *sides.theirs32)
+        key = (last, *map(id, arrays))
+        if (found := self._judged.get(key)) is None:
+            # With the arrays, so that their ids stay theirs.
+            found = self._judged[key] = judge(tensor, sides, last=last), arrays
+        names = {name: getattr(tensor, name) for name in ("kind", "jax_path", "torch_path", "decides")}
+        return replace(found[0], **names)
 
     def viewed(self, path: str, part: str, array: np.ndarray) -> np.ndarray:
         """Bring flattened features to PyTorch's order."""

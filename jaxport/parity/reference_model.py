@@ -44,8 +44,10 @@ class Reference(Protocol):
         """Return what the outputs are multiplied with for the gradients; None if there are none."""
         ...
 
-    def output_shapes(self, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-        """Return the shapes of its outputs."""
+    def output_shapes(
+        self, inputs: Sequence[np.ndarray], watch: Collection[str] = (), store: Store | None = None
+    ) -> list[tuple[int, ...]]:
+        """Return the shapes of its outputs in evaluation mode; `run` may go back to what was watched."""
         ...
 
     def flattened(self, inputs: Sequence[np.ndarray]) -> Mapping[str, tuple[int, ...]]:

@@ -34,6 +34,8 @@ class Pass:
         buffers: buffer → value after the pass.
         ended: the calls in the order in which they ended.
         trail: the modules without modules of their own, in the order of their calls, watched or not.
+        inputs: which arrays the model got (their ids), where that is remembered.
+        watch: which modules were watched, likewise.
     """
 
     calls: dict[Key, Call] = field(default_factory=dict)
@@ -43,6 +45,8 @@ class Pass:
     buffers: dict[str, np.ndarray] = field(default_factory=dict)
     ended: list[Key] = field(default_factory=list)
     trail: list[Key] = field(default_factory=list)
+    inputs: tuple[int, ...] = ()
+    watch: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> list[np.ndarray]:
@@ -69,15 +73,26 @@ def name_of(key: Key, i: int) -> str:
     return key[0] + (f" call {key[1] + 1}" if key[1] else "") + (f"[{i}]" if i else "")
 
 
+def default_limit() -> int:
+    """Return a quarter of the memory that is free now, 2 GiB where the system does not tell, in bytes."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return 2 << 30
+    return free // 4
+
+
 class Store:
     """Keeps arrays in memory up to a size, and the rest in a temporary folder, mapped into memory.
 
     Args:
-        limit: bytes that stay in memory.
+        limit: bytes that stay in memory; default: a quarter of what is free.
     """
 
-    def __init__(self, limit: int = 2 << 30) -> None:
-        self.limit, self.used, self.count = limit, 0, 0
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = default_limit() if limit is None else limit
+        self.used, self.count = 0, 0
         self._folder: TemporaryDirectory[str] | None = None
 
     def keep(self, array: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from .observe_jax import JaxModel
 from .record import nudge
 from .reference_model import Reference
 from .result import Finding
+from .seen import Store
 from .subjects import subject
 from .weights import Plan, cast, plan
 
@@ -136,6 +137,7 @@ def prepare(
     jax_inputs: Any = None,
     flatten: Mapping[str, tuple[int, ...]] | None = None,
     randomise: int | None = None,
+    kept: Store | None = None,
 ) -> Setup:
     """Bring both models to the same weights and the same inputs.
 
@@ -149,6 +151,7 @@ def prepare(
         jax_inputs: the JAX model's arguments, where they are not PyTorch's with the channels last.
         flatten: Linear of PyTorch → (C, *spatial) that JAX flattens as (*spatial, C); None to find out.
         randomise: seed of what replaces a degenerate state on both sides; None leaves it.
+        kept: where what PyTorch's layers give in evaluation mode is put, if it will be compared without gradients.
 
     Raises:
         UsageError: an argument is wrong, or the JAX model does not take the inputs.
@@ -180,7 +183,7 @@ def prepare(
         raise UsageError('randomise: it needs weights that go to the other side: weights="torch" or "jax"')
     state = _state(setup, weights, randomise)
     fill(setup, weights, state)
-    lay_out(setup, given)
+    lay_out(setup, given, kept)
     if flatten is None:
         find_flattened(setup, lambda: fill(setup, weights, state))
     setup.findings += [*setup.alignment.findings, *setup.plan.findings]

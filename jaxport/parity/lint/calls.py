@@ -53,6 +53,7 @@ def trace_calls(
     inputs: Sequence[Any] = (),
     jax_function: Callable[..., Any] | None = None,
     jax_inputs: Sequence[Any] | None = None,
+    torch_call: Callable[..., Any] | None = None,
 ) -> Calls:
     """Return what a PyTorch module and a JAX function call on these inputs.
 
@@ -61,8 +62,9 @@ def trace_calls(
         inputs: its inputs, tensors or NumPy arrays.
         jax_function: the JAX model as a function of arrays; it is traced, not run.
         jax_inputs: its inputs, if they are not PyTorch's.
+        torch_call: what runs the PyTorch module, if not a call of it.
     """
-    theirs = tuple(_torch_calls(torch_module, inputs)) if torch_module is not None else ()
+    theirs = tuple(_torch_calls(torch_module, inputs, torch_call or torch_module)) if torch_module is not None else ()
     ours: tuple[Call, ...] = ()
     if jax_function is not None:
         given = [np.asarray(x) for x in (inputs if jax_inputs is None else jax_inputs)]
@@ -70,7 +72,7 @@ def trace_calls(
     return Calls(theirs, ours)
 
 
-def _torch_calls(module: Any, inputs: Sequence[Any]) -> list[Call]:
+def _torch_calls(module: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[Call]:
     import torch
     from torch.overrides import TorchFunctionMode, resolve_name
 
@@ -88,7 +90,7 @@ def _torch_calls(module: Any, inputs: Sequence[Any]) -> list[Call]:
     hooks = _watch_paths(module, running) if isinstance(module, torch.nn.Module) else []
     try:
         with torch.no_grad(), Recorder():
-            module(*given)
+            call(*given)
     finally:
         for hook in hooks:
             hook.remove()
@@ -99,8 +101,13 @@ def _watch_paths(module: Any, running: list[str]) -> list[Any]:
     hooks = []
     for path, part in module.named_modules():
         hooks.append(part.register_forward_pre_hook(lambda m, a, path=path: running.append(path)))
-        hooks.append(part.register_forward_hook(lambda m, a, o: running.pop() and None))
+        hooks.append(part.register_forward_hook(lambda m, a, o: _left(running)))
     return hooks
+
+
+def _left(running: list[str]) -> None:
+    """Note that a module has ended; what a hook returns would replace its result."""
+    running.pop()
 
 
 def _torch_call(name: str, path: str, args: Any, kwargs: Any, result: Any) -> Call:
