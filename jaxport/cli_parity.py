@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from . import cli_compare
 from .errors import UsageError
+from .parity import named
 
 
 def parse(verb: str, arguments: Sequence[str]) -> argparse.Namespace:
@@ -25,7 +26,7 @@ def parse(verb: str, arguments: Sequence[str]) -> argparse.Namespace:
 def _add_record(command: argparse.ArgumentParser) -> None:
     command.add_argument("torch", metavar="TORCH", help="package.module:Name of the PyTorch model")
     command.add_argument("file", metavar="FILE", help="the golden, which ends in .safetensors")
-    command.add_argument("--input", action="append", default=[], metavar="SPEC", help=cli_compare.INPUT_HELP)
+    command.add_argument("--input", action="append", default=[], metavar="SPEC", help=named.INPUT_HELP)
     command.add_argument("--torch-args", default="{}", metavar="JSON", help="arguments of the model's class")
     command.add_argument("--torch-weights", metavar="FILE", help="its state dict (.pt, .safetensors)")
     command.add_argument("--mode", choices=("eval", "train", "both"), default="eval", help="which passes (eval)")
@@ -38,14 +39,14 @@ def _record(options: argparse.Namespace) -> int:
     import numpy as np
 
     if not options.input:
-        raise UsageError(f"--input: one for each argument of the model is needed: {cli_compare.INPUT_HELP}")
+        raise UsageError(f"--input: one for each argument of the model is needed: {named.INPUT_HELP}")
     rng = np.random.default_rng(options.seed)
-    inputs = tuple(cli_compare.make_input(text, rng) for text in options.input)
+    inputs = tuple(named.make_input(text, rng) for text in options.input)
     with cli_compare.strangers(options):
         arguments = cli_compare.json_arguments("--torch-args", options.torch_args)
-        model = cli_compare.make_torch(options.torch, arguments, options.seed)
+        model = named.make_torch(options.torch, arguments, options.seed)
         if options.torch_weights:
-            cli_compare.load_weights(model, options.torch_weights)
+            named.load_weights(model, options.torch_weights)
         if not options.keep_state:
             _randomise(model, options.seed)
         from .parity.golden_record import record
@@ -87,7 +88,7 @@ def _check(options: argparse.Namespace) -> int:
     arguments = cli_compare.json_arguments("--jax-args", options.jax_args)
     mapping = load_map(options.map) if options.map else None
     with cli_compare.strangers(options):
-        model = cli_compare.make_jax(options.jax, arguments, options.seed, recorded.inputs)
+        model = named.make_jax(options.jax, arguments, options.seed, recorded.inputs)
         report = check(model, recorded, mapping=mapping, title=f"{options.jax} against the recorded {recorded.title}")
     cli_compare.show(report, options)
     return 0 if report.ok else 1

@@ -163,6 +163,27 @@ def test_weights_of_jax_or_of_neither() -> None:
     assert not report.ok  # each has its own random weights
 
 
+def square() -> tuple[nnx.Linear, torch.nn.Module]:
+    """Return two square layers with PyTorch's weights, copied by hand without the transpose."""
+    torch.manual_seed(0)
+    ours, theirs = nnx.Linear(3, 3, rngs=nnx.Rngs(0)), torch.nn.Linear(3, 3)
+    ours.kernel.set_value(jnp.asarray(theirs.weight.detach().numpy()))
+    ours.bias.set_value(jnp.asarray(theirs.bias.detach().numpy()))  # type: ignore[union-attr]
+    return ours, theirs
+
+
+def test_a_square_matrix_that_someone_forgot_to_transpose() -> None:
+    ours, theirs = square()
+    allowed = ["guard/square-weight", "guard/equal-dims"]
+    report = parity.compare(ours, theirs, X, weights=None, allow=allowed)
+    (finding,) = (finding for finding in report.findings if finding.rule == "weights/layout")
+    assert "transposed" in finding.fix
+    ours.kernel.set_value(ours.kernel.get_value().T)
+    report = parity.compare(ours, theirs, X, weights=None, allow=allowed)
+    assert report.ok
+    assert not [finding for finding in report.findings if finding.rule == "weights/layout"]
+
+
 def test_one_precision() -> None:
     narrow = compared(made(), dtypes=("float32",))
     assert narrow.ok
@@ -241,6 +262,70 @@ def test_large_arrays_go_to_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert streamed == [np.float64, np.float32]
     assert max(seen) == 1
     assert not list(tmp_path.iterdir())
+
+
+class InPlace(torch.nn.Module):
+    """PyTorch's model, which writes to its input, to a layer's result and to what goes into the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x += 1.0
+        hidden = self.norm(self.first(x))
+        hidden *= 2.0
+        out = self.last(hidden)
+        if not torch.is_grad_enabled():  # the gradient of `last` needs it
+            hidden.zero_()
+        return out.mul_(3.0)
+
+
+class OutOfPlace(nnx.Module):
+    """The same without writing."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.first, self.last = nnx.Linear(3, 4, rngs=rngs), nnx.Linear(4, 2, rngs=rngs)
+        self.norm = nnx.LayerNorm(4, epsilon=1e-5, use_fast_variance=False, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.last(self.norm(self.first(x + 1.0)) * 2.0) * 3.0
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_what_pytorch_writes_in_place_is_seen_as_it_was(gradients: bool) -> None:
+    inputs = X.copy()
+    report = parity.compare(OutOfPlace(nnx.Rngs(0)), InPlace(), inputs, randomise=True, gradients=gradients)
+    assert report.ok
+    assert len(report.of("input")) == len(report.of("output")) - 1 == 3
+    assert np.array_equal(inputs, X)
+
+
+def test_an_array_that_several_layers_see_is_taken_once() -> None:
+    from jaxport.parity.observe_jax import JaxModel
+    from jaxport.parity.observe_torch import TorchModel
+
+    watch = {"0", "1", "2"}
+    theirs = TorchModel(
+        torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)), torch.float32
+    )
+    seen = theirs.run([X], False, watch=watch)
+    assert seen.calls["0", 0].outputs[0] is seen.calls["1", 0].inputs[0]
+    assert seen.calls["2", 0].outputs[0] is seen.outputs[0]
+    model = nnx.Sequential(nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nnx.Linear(4, 2, rngs=nnx.Rngs(1)))
+    ours = JaxModel(model, np.float32).run([X], False, watch={"layers.0", "layers.1"})
+    assert ours.calls["layers.0", 0].outputs[0] is ours.calls["layers.1", 0].inputs[0]
+    assert ours.calls["layers.1", 0].outputs[0] is ours.outputs[0]
+
+
+def test_the_first_pass_is_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jaxport.parity.observe_torch import TorchModel
+
+    passes: list[Any] = []
+    run = TorchModel._run
+    monkeypatch.setattr(TorchModel, "_run", lambda self, *args: (passes.append(self.dtype), run(self, *args))[1])
+    assert compared(made(), gradients=False).ok
+    assert passes == [torch.float32, torch.float64]
 
 
 def test_a_script_reproduces_the_first_difference(tmp_path: Path) -> None:

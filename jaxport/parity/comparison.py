@@ -13,14 +13,13 @@ from jaxport.errors import UsageError
 
 from . import guards, preflight
 from .explain import explain
-from .lint import Calls, lint, trace_calls
+from .lint import Calls, calls_in, lint
 from .modes import DTYPES, MODES, in_order, modes_of, modules, one_mode, spent, store
-from .observe_jax import NOTHING
 from .observe_torch import TorchModel
-from .recorder import values_of
 from .reproduce import reproduce
 from .result import Finding, Report, Tensor
 from .setup import Setup, prepare
+from .weights import probe_squares
 
 
 def compare(
@@ -72,8 +71,8 @@ def compare(
         local: whether each JAX layer is also run alone on PyTorch's recorded input; default: if something differs.
         title: what the report is called.
         repro: a folder: the first layer that makes a difference by itself is written there as a script and its arrays.
-        memory: bytes of recorded arrays that are kept in memory; the rest goes to a temporary folder. Default: a
-            quarter of what is free.
+        memory: bytes of recorded arrays that are kept in memory; the rest goes to a temporary folder. Default:
+            half of what is free.
 
     Returns:
         The `Report`; ``report.ok`` is True if the two are the same.
@@ -100,6 +99,8 @@ def compare(
         environment = preflight.environment()
         findings = [*preflight.check(x64="float64" in dtypes), *setup.findings, *_guards(setup, chosen, allow)]
         findings += read_settings(setup)
+        if weights is None:  # transferred by someone else: a square matrix may be transposed without any error
+            findings += probe_squares(setup.jax_layers, setup.torch_layers, setup.alignment.pairs)
         clock["setup"] = time.perf_counter()
         tensors: list[Tensor] = []
         for mode in chosen:
@@ -135,15 +136,9 @@ def compare(
 
 def read_settings(setup: Setup) -> list[Finding]:
     """Return what the linter says of both models, before anything is compared."""
-    model = setup.jax_models[-1]
-
-    def jax_function(*xs: Any) -> Any:
-        return values_of(model.subject.run(model.arrays, xs, False, (), NOTHING).output)
-
     reference = setup.torch32
     theirs = reference.calls if isinstance(reference, TorchModel) else ()
-    with model.precision():
-        calls = Calls(theirs, trace_calls(None, (), jax_function, model.inputs(setup.jax_inputs)).jax)
+    calls = Calls(theirs, calls_in(setup.jax_models[-1].jaxpr(setup.jax_inputs)))
     found = lint(setup.jax_layers, setup.torch_layers, setup.alignment.pairs, calls)
     # Once both have the same weights, how each draws its own does not matter.
     return [f for f in found if setup.weights is None or f.rule != "lint/initialisation"]

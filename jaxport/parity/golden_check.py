@@ -33,7 +33,7 @@ class GoldenModel:
         """Return what is known of its modules."""
         return self.golden.layers
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self, copied: bool = True) -> dict[str, np.ndarray]:
         """Return its state dict."""
         return self.golden.state
 

@@ -41,6 +41,16 @@ class Nest(NamedTuple):
         return jax.tree.unflatten(self.structure, [arrays[i] for i in self.places])
 
 
+class _Trace(NamedTuple):
+    """A pass forward as it was traced: compiled when it is called, with the calls' order and where arrays belong."""
+
+    function: Callable[..., Any]
+    program: Any
+    order: list[Key]
+    nest: Nest
+    arrays: Sequence[Any]
+
+
 class JaxModel:
     """Anyone's JAX model, to be run in one precision; every pass is compiled as a whole.
 
@@ -55,7 +65,7 @@ class JaxModel:
             self.subject: Subject = subject(model)
             self.arrays = {path: self._cast(leaf) for path, leaf in self.subject.arrays.items()}
         self.order: list[Key] = []
-        self.bytes = 0
+        self._traces: dict[Any, _Trace] = {}
         self.nest = Nest((), None)
         self.shapes: dict[Key, Call] = {}
 
@@ -66,7 +76,7 @@ class JaxModel:
         with jax.enable_x64(wide), float64_attention() if wide else nullcontext():
             yield
 
-    def _jit(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _jit(self, function: Callable[..., Any]) -> Any:
         """Compile a pass that runs once: of a small model compiling takes all the time, optimised code saves none."""
         small = sum(array.size for array in self.arrays.values()) < _SMALL and jax.default_backend() == "cpu"
         return jax.jit(function, compiler_options=_QUICK if small else None)
@@ -80,7 +90,8 @@ class JaxModel:
         with self.precision():
             for path, value in arrays.items():
                 own = self.arrays[path]
-                self.arrays[path] = self._cast(np.asarray(value)).astype(own.dtype).reshape(own.shape)
+                # A copy, whatever the dtype: JAX may go on reading memory that PyTorch writes to.
+                self.arrays[path] = jnp.array(value, own.dtype, copy=True).reshape(own.shape)
 
     def inputs(self, inputs: Sequence[np.ndarray]) -> list[jax.Array]:
         """Return the inputs on the device: floats in the model's precision, integers in JAX's own width."""
@@ -92,21 +103,27 @@ class JaxModel:
         Raises:
             Exception: whatever the model raises on these inputs.
         """
-        extras = NOTHING._replace(masks=[np.asarray(mask) for mask in masks])
-        found: dict[str, Any] = {}
-
-        def shapes(arrays: Any, xs: Any) -> Any:
-            ran = self.subject.run(arrays, xs, training, watch, extras)
-            found["order"] = ran.order
-            outputs, calls = values_of(ran.output), {k: tuple(v) for k, v in ran.calls.items()}
-            found["bytes"] = sum(a.size * a.dtype.itemsize for a in Nest.of((outputs, calls))[1])
-            return outputs, calls
-
-        with self.precision():
-            outputs, calls = jax.eval_shape(shapes, self.arrays, self.inputs(inputs))
-        self.order, self.bytes = found["order"], found["bytes"]
-        self.shapes = {key: Call(*calls[key]) for key in self.order}
+        found = self._traced(inputs, training, watch, masks)
+        self.order, self.nest = found.order, found.nest
+        outputs, calls = found.nest.whole(found.arrays)
+        self.shapes = {key: Call(*map(list, calls[key])) for key in found.order}
         return outputs
+
+    def jaxpr(self, inputs: Sequence[np.ndarray]) -> Any:
+        """Return the model in evaluation mode as JAX traces it."""
+        return self._traced(inputs, False, (), ()).program.jaxpr.jaxpr
+
+    def _traced(self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], masks: Any) -> _Trace:
+        """Trace the pass forward on inputs of these shapes, once."""
+        asked = (tuple((a.shape, a.dtype) for a in inputs), training, frozenset(watch), tuple(m.shape for m in masks))
+        if asked not in self._traces:
+            with self.precision():
+                function = self._jit(self._forward(training, watch))
+                extras = NOTHING._replace(masks=[jnp.asarray(mask) for mask in masks])
+                program = function.trace(self.arrays, self.inputs(inputs), extras)
+            arrays, _ = program.out_info
+            self._traces[asked] = _Trace(function, program, self.order, self.nest, arrays)
+        return self._traces[asked]
 
     def run(
         self,
@@ -123,12 +140,13 @@ class JaxModel:
         shapes = self.trace(inputs, training, watch, masks)
         seen = Pass()
         with self.precision():
-            if cotangents is None and self.bytes > store.limit:
+            if cotangents is None and self._bytes(inputs, training, watch, masks) > store.limit:
                 outputs, calls, buffers = self._streamed(inputs, training, watch, masks, store)
             else:
                 if cotangents is None:
                     extras = NOTHING._replace(masks=list(map(jnp.asarray, masks)))
-                    kept, buffers = self._jit(self._forward(training, watch))(self.arrays, self.inputs(inputs), extras)
+                    function = self._traced(inputs, training, watch, masks).function
+                    kept, buffers = function(self.arrays, self.inputs(inputs), extras)
                 else:
                     kept, buffers, seen = self._backward(inputs, training, watch, masks, cotangents, shapes)
                 outputs, calls = self.nest.whole([store.keep(np.asarray(array)) for array in kept])
@@ -136,6 +154,11 @@ class JaxModel:
         seen.calls |= {key: Call(*map(list, calls[key])) for key in self.order}
         seen.buffers = {path: np.asarray(value) for path, value in buffers.items()}
         return seen
+
+    def _bytes(self, inputs: Any, training: bool, watch: Collection[str], masks: Any) -> int:
+        """Return how large all recorded arrays are."""
+        arrays = self._traced(inputs, training, watch, masks).arrays
+        return sum(int(np.prod(a.shape)) * a.dtype.itemsize for a in arrays)
 
     def _streamed(
         self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], masks: Sequence[Any], store: Store

@@ -99,6 +99,7 @@ class TorchModel:
         self.draws = True
         self.calls: tuple[FunctionCall, ...] = ()
         self.first: Pass | None = None
+        self.changes = False
 
     def layers(self) -> Layers:
         """Return what is known of its modules, with the state as it is."""
@@ -121,7 +122,7 @@ class TorchModel:
         seen: list[Pass] = []
 
         def call(*tensors: torch.Tensor) -> None:
-            seen.append(self._run(list(tensors), False, set(watch), (), None, store or Store()))
+            seen.append(self._run(inputs, list(tensors), False, set(watch), (), None, store or Store()))
 
         self.calls = trace_calls(self.module, self.tensors(inputs), torch_call=call).torch
         self.first = replace(seen[-1], inputs=tuple(map(id, inputs)), watch=frozenset(watch))
@@ -136,9 +137,12 @@ class TorchModel:
         self.module.load_state_dict({key: _borrowed(value) for key, value in state.items()})
         self.first = None
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the state dict."""
-        return {key: to_numpy(value) for key, value in self.module.state_dict().items()}
+    def state(self, copied: bool = True) -> dict[str, np.ndarray]:
+        """Return the state dict, copied or as it lies in memory."""
+        return {
+            key: to_numpy(value) if copied or not _as_it_is(value.dtype) else value.detach().numpy()
+            for key, value in self.module.state_dict().items()
+        }
 
     def tensors(self, inputs: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Return the inputs as tensors of their own memory: floats in the model's precision, integers as int64."""
@@ -189,10 +193,11 @@ class TorchModel:
         first, asked = self.first, (tuple(map(id, inputs)), frozenset(watch))
         if first is not None and not training and cotangents is None and asked == (first.inputs, first.watch):
             return first
-        return self._run(self.tensors(inputs), training, watch, masks, cotangents, store or Store())
+        return self._run(inputs, self.tensors(inputs), training, watch, masks, cotangents, store or Store())
 
     def _run(
         self,
+        inputs: Sequence[np.ndarray],
         tensors: list[torch.Tensor],
         training: bool,
         watch: Collection[str],
@@ -200,7 +205,7 @@ class TorchModel:
         cotangents: Sequence[np.ndarray] | None,
         store: Store,
     ) -> Pass:
-        seen, taken = Pass(), Taken(store)
+        seen, taken = Pass(), Taken(store, self.changes)
         backward = cotangents is not None
         self.module.train(training)
         leaves = [t.requires_grad_() for t in tensors if backward and t.is_floating_point()]
@@ -215,11 +220,15 @@ class TorchModel:
                 if path in watch or path == "":
                     for hook in _watch(part, path, seen, kept, taken, backward):
                         stack.callback(hook.remove)
-            output = self.module(*tensors)
+            # A leaf must not be written to, its copy may.
+            output = self.module(*(t.clone() if t.requires_grad else t for t in tensors))
             seen.buffers = {name: to_numpy(buffer) for name, buffer in self.module.named_buffers()}
             # Before buffers are put back: autograd would see that as a change in place.
             if cotangents is not None:
                 self._backward(seen, arrays_of(output), cotangents, leaves, tensors, kept)
+        if taken.changed():  # in place, after they were seen: once more, with copies
+            self.changes = True
+            return self._run(inputs, self.tensors(inputs), training, watch, masks, cotangents, store)
         return seen
 
     def _backward(
@@ -276,20 +285,38 @@ class Taken:
 
     Args:
         store: where arrays are kept.
+        copies: whether they are copied at once. If not they are the tensors' own memory, and `changed` says whether
+            something was written there since.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, copies: bool) -> None:
+        self.store, self.copies = store, copies
         self.known: dict[int, tuple[weakref.ref[torch.Tensor], int, np.ndarray]] = {}
+        self.shared: list[tuple[torch.Tensor, int]] = []
 
     def __call__(self, tensor: torch.Tensor) -> np.ndarray:
         """Return a tensor's values."""
         known = self.known.get(id(tensor))
         if known is not None and known[0]() is tensor and known[1] == _version(tensor):
             return known[2]
-        array = self.store.keep(to_numpy(tensor))
+        array = self._kept(tensor)
         self.known[id(tensor)] = (weakref.ref(tensor), _version(tensor), array)
         return array
+
+    def _kept(self, tensor: torch.Tensor) -> np.ndarray:
+        plain = tensor.device.type == "cpu" and not tensor.is_inference() and _as_it_is(tensor.dtype)
+        if self.copies or not plain:
+            return self.store.keep(to_numpy(tensor))
+        alias = tensor.detach()
+        array = alias.numpy()
+        kept = self.store.keep(array)
+        if kept is array:
+            self.shared.append((alias, alias._version))
+        return kept
+
+    def changed(self) -> bool:
+        """Whether a tensor was written to after its values were taken."""
+        return any(alias._version != version for alias, version in self.shared)
 
     def copied(self, value: Any) -> Any:
         """Return a copy of a tensor, or of the tensors of a tuple, whose values are known."""
@@ -300,6 +327,10 @@ class Taken:
         if isinstance(value, tuple) and not hasattr(value, "_fields"):
             return tuple(map(self.copied, value))
         return value
+
+
+def _as_it_is(dtype: torch.dtype) -> bool:
+    return dtype not in (torch.bfloat16, torch.float16)
 
 
 def _version(tensor: torch.Tensor) -> int:

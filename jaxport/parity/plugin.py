@@ -15,7 +15,7 @@ import pytest
 
 from jaxport.errors import DataError
 
-from . import deviations, ratchet
+from . import deviations, plugin_marker, ratchet
 from .deviations import Accepted, Deviation, Problem
 from .plugin_summary import Collector, Entry, entry_of, write_files
 from .result import Report
@@ -67,7 +67,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the files that the options name, so that a mistake in them stops the run before any test."""
-    config.addinivalue_line("markers", "parity: compares with PyTorch; every test with the fixture `parity` has it")
+    config.addinivalue_line(
+        "markers", "parity(jax, torch, inputs, …): compares the two; alone: every test with the fixture `parity` has it"
+    )
     try:
         settings = _settings(config)
     except DataError as error:
@@ -117,12 +119,14 @@ class Parity:
         settings: what the options say.
         today: the date against which accepted deviations expire.
         names: of the comparisons so far.
+        report: the last one, None before it.
     """
 
     item: pytest.Item
     settings: Settings
     today: date
     names: list[str] = field(default_factory=list)
+    report: Report | None = None
 
     def check(self, report: Report, name: str = "") -> Report:
         """Fail the test unless the two models of a report are the same, but for accepted deviations.
@@ -144,6 +148,7 @@ class Parity:
         if name in self.names:
             raise pytest.UsageError(f"parity.check: name={name!r} was used in this test; give each comparison its own")
         self.names.append(name)
+        self.report = report
         test = f"{self.item.nodeid} [{name}]" if name else self.item.nodeid
         accepted, problems = deviations.judge(report, self.settings.deviations, test, self.today)
         problems += [Problem("ratchet", line) for line in self._worsened(report, test)]
@@ -194,15 +199,25 @@ def parity(request: pytest.FixtureRequest, parity_today: date) -> Parity:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the fixture, so that ``-m parity`` selects them."""
+    """Mark the tests that use the fixture, so that ``-m parity`` selects them; a marker with models has the fixture."""
     for item in items:
-        if "parity" in getattr(item, "fixturenames", ()):
+        if plugin_marker.asked(item.get_closest_marker("parity")) and isinstance(item, pytest.Function):
+            if "parity" not in item.fixturenames:
+                item.fixturenames.append("parity")
+        elif "parity" in getattr(item, "fixturenames", ()):
             item.add_marker("parity")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Fail a test that has the fixture and passes without a comparison."""
+    """Compare what the test's marker names; fail a test that has the fixture and passes without a comparison."""
+    marker = pyfuncitem.get_closest_marker("parity")
+    if plugin_marker.asked(marker):
+        judge: Any = pyfuncitem.funcargs["parity"]
+        report, problem = plugin_marker.tried(marker)
+        if report is None:
+            pytest.fail(problem, pytrace=False)
+        judge.check(report)
     result = yield
     if pyfuncitem.stash.get(_ENTRIES, None) == []:
         pytest.fail("nothing was compared: the test has the fixture parity and made no parity.check", pytrace=False)

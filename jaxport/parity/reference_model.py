@@ -26,8 +26,8 @@ class Reference(Protocol):
         """Return what is known of its modules, with the state as it is."""
         ...
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return its state dict."""
+    def state(self, copied: bool = True) -> dict[str, np.ndarray]:
+        """Return its state dict; what is not copied changes with the model."""
         ...
 
     def load(self, state: dict[str, np.ndarray]) -> None:

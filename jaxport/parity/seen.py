@@ -74,20 +74,20 @@ def name_of(key: Key, i: int) -> str:
 
 
 def default_limit() -> int:
-    """Return a quarter of the memory that is free now, 2 GiB where the system does not tell, in bytes."""
+    """Return half of the memory that is free now, 2 GiB where the system does not tell, in bytes."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
         return 2 << 30
-    return free // 4
+    return free // 2
 
 
 class Store:
     """Keeps arrays in memory up to a size, and the rest in a temporary folder, mapped into memory.
 
     Args:
-        limit: bytes that stay in memory; default: a quarter of what is free.
+        limit: bytes that stay in memory; default: half of what is free.
     """
 
     def __init__(self, limit: int | None = None) -> None:

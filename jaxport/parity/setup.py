@@ -207,7 +207,7 @@ def _state(setup: Setup, weights: str | None, randomise: int | None) -> Arrays:
     """Return the PyTorch state that all models get."""
     if weights not in ("torch", "jax", None):
         raise UsageError(f'weights: "torch", "jax" or None, got {weights!r}')
-    state = setup.torch32.state()
+    state = setup.torch32.state(copied=False)
     if weights == "jax":
         own = {path: np.asarray(array) for path, array in setup.jax_models[-1].arrays.items()}
         state |= setup.plan.to_torch(own)
@@ -224,7 +224,7 @@ def fill(setup: Setup, weights: str | None, state: Arrays) -> None:
         model.load(state)
     if weights is not None:
         for jax_side in setup.jax_models:
-            jax_side.load(setup.plan.to_jax(_wide(state) if jax_side.dtype == np.float64 else state))
+            jax_side.load(setup.plan.leaves(_wide(state) if jax_side.dtype == np.float64 else state))
 
 
 def _wide(state: Arrays) -> Arrays:

@@ -9,6 +9,7 @@ from jaxport.parity.result import Finding
 
 from .calls import Call as Call
 from .calls import Calls as Calls
+from .calls import calls_in as calls_in
 from .calls import trace_calls as trace_calls
 from .functional import call_findings
 from .layers import pair_findings

@@ -68,8 +68,13 @@ def trace_calls(
     ours: tuple[Call, ...] = ()
     if jax_function is not None:
         given = [np.asarray(x) for x in (inputs if jax_inputs is None else jax_inputs)]
-        ours = tuple(_walk(jax.make_jaxpr(jax_function)(*given).jaxpr, ()))
+        ours = calls_in(jax.make_jaxpr(jax_function)(*given).jaxpr)
     return Calls(theirs, ours)
+
+
+def calls_in(jaxpr: Any) -> tuple[Call, ...]:
+    """Return what a traced JAX function calls."""
+    return tuple(_walk(jaxpr, ()))
 
 
 def _torch_calls(module: Any, inputs: Sequence[Any], call: Callable[..., Any]) -> list[Call]:

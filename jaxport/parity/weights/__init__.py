@@ -8,3 +8,4 @@ from .plan import Entry as Entry
 from .plan import Plan as Plan
 from .plan import plan as plan
 from .probe import probe as probe
+from .probe import probe_squares as probe_squares

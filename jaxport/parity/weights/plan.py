@@ -66,6 +66,10 @@ class Plan:
         Raises:
             UsageError: keys that the plan uses are missing, or have another shape.
         """
+        return {key: np.ascontiguousarray(a) if a.ndim else a for key, a in self.leaves(state).items()}
+
+    def leaves(self, state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return what `to_jax` does, where it can be as views of the state dict's arrays."""
         needed = dict.fromkeys(slot.key for entry in self.entries for slot in entry.slots)
         arrays = {key: as_numpy(state[key]) for key in needed if key in state}
         _check(arrays, needed, "the state dict")
@@ -77,7 +81,7 @@ class Plan:
             if not parts:  # zeros that no tensor stands for: of the dtype that the others have
                 made = tuple(array.astype(next(iter(arrays.values())).dtype) for array in made)
             found |= zip(entry.jax, made, strict=True)
-        return {key: np.ascontiguousarray(value) if value.ndim else value for key, value in found.items()}
+        return found
 
     def _check_shapes(self, arrays: Mapping[str, np.ndarray]) -> None:
         slots = {slot.key: slot for entry in self.entries for slot in entry.slots}

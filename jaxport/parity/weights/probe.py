@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from flax import nnx
 from jaxport.parity import tolerances
 from jaxport.parity.describe_jax import is_equinox
 from jaxport.parity.foreign import Linen
-from jaxport.parity.layer import Layer
+from jaxport.parity.layer import Layer, Pair
 from jaxport.parity.result import Finding
 
 from .leaves import cast, fill, leaves
@@ -51,6 +51,30 @@ def probe(jax_layer: Layer, torch_layer: Layer, seed: int = 0) -> Finding | None
             return None
         change = next((text for text, other in _other_layouts(model) if _same(_run(other, x, family), theirs)), None)
     return _finding(jax_layer, torch_layer, ours, theirs, change)
+
+
+def probe_squares(
+    jax_layers: Mapping[str, Layer], torch_layers: Mapping[str, Layer], pairs: Iterable[Pair]
+) -> Iterator[Finding]:
+    """Probe the layers whose weight has as many rows as columns, and yield the ones that have it in another layout.
+
+    Args:
+        jax_layers: path → layer, with the weights that are to be verified.
+        torch_layers: the same of PyTorch.
+        pairs: which stands for which.
+    """
+    for pair in pairs:
+        ours, theirs = jax_layers.get(pair.jax_path or ""), torch_layers.get(pair.torch_path or "")
+        if ours is None or theirs is None or not _is_square(theirs):
+            continue
+        finding = probe(ours, theirs)
+        if finding is not None and finding.rule == "weights/layout":
+            yield finding
+
+
+def _is_square(layer: Layer) -> bool:
+    weight = layer.arrays.get("weight")
+    return weight is not None and weight.ndim > 1 and weight.shape[0] == weight.shape[1]
 
 
 def _finding(jax_layer: Layer, torch_layer: Layer, ours: Any, theirs: np.ndarray, change: str | None) -> Finding:
