@@ -8,9 +8,9 @@
 # - Command: `python examples/mnist_cnn.py --data DIR`, where DIR holds `mnist/` with MNIST's four files
 #   (default: `$JAXPORT_DATA`). `--smoke` needs no data and takes a few seconds.
 # - Time: about 69 s on two CPU cores.
-# - Score: validation accuracy after 3 epochs, of at least 0.965 (script), between 0.848 and 0.908 (functions, which
-#   learn more slowly: SGD) and of at least 0.9 (class, where Adam's large steps make it jump from epoch to epoch). The
-#   exit status is 1 if it is missed.
+# - Score: validation accuracy after 3 epochs, of at least 0.965 (script), between 0.787 and 0.909 (functions, which
+#   learn more slowly: SGD; five seeds of PyTorch reach 0.795 to 0.870) and of at least 0.9 (class, where Adam's large
+#   steps make it jump, and one seed in five dies, in PyTorch as here). The exit status is 1 if it is missed.
 
 # %%
 from collections.abc import Iterable
@@ -219,7 +219,7 @@ STYLES = {"script": (create_net, train_script), "functions": (Net, train_functio
     levels=tuple(STYLES),
     expected={
         "script": {"val_accuracy": (0.965, 1.0)},
-        "functions": {"val_accuracy": (0.848, 0.908)},
+        "functions": {"val_accuracy": (0.787, 0.909)},
         "class": {"val_accuracy": (0.9, 1.0)},
     },
 )

@@ -33,7 +33,8 @@ VARIANTS = (
         title="convolutional network on MNIST, function style",
         model=mnist_cnn.build_functions,
         optimizer=partial(optim.SGD, lr=0.01),
-        expected={"val_accuracy": (0.848, 0.908)},
+        # Five seeds of PyTorch: 0.795 to 0.870, mean 0.848 ± two standard deviations of 0.030.
+        expected={"val_accuracy": (0.787, 0.909)},
     ),
     replace(
         PORT,
@@ -41,6 +42,7 @@ VARIANTS = (
         title="convolutional network on MNIST, class style",
         model=mnist_cnn.build_class,
         optimizer=partial(optim.Adam, lr=0.02),
+        # One in five seeds of PyTorch dies at 0.101 (Adam at 0.02), and one in three here.
         expected={"val_accuracy": (0.9, 1.0)},
     ),
 )
