@@ -41,7 +41,8 @@ def explain(run: ModePass, tensors: Iterable[Tensor]) -> list[Finding]:
 def arises(tensor: Tensor) -> bool:
     """Whether a difference is made here: on PyTorch's recorded input it is there too."""
     if tensor.local64 is None:
-        return True
+        local, whole = tensor.local32, tensor.float32
+        return local is None or whole is None or local.max_rel > whole.max_rel * tolerances.OWN_SHARE
     return tensor.local64.max_rel > tolerances.FLOAT64_RTOL or tensor.verdict is Verdict.SUSPICIOUS
 
 

@@ -170,7 +170,11 @@ def _verdict(
     if narrow.max_abs <= limit:
         return Verdict.ROUNDING
     # Without float64 only a difference that no rounding makes is certain.
-    return Verdict.SUSPICIOUS if wide is not None or narrow.max_abs <= 100.0 * limit else Verdict.DIFFERENT
+    return (
+        Verdict.SUSPICIOUS
+        if wide is not None or narrow.max_abs <= tolerances.FLOAT32_ALONE * limit
+        else Verdict.DIFFERENT
+    )
 
 
 def _of_zero(tensor: Tensor, sides: Sides, scale: float) -> Tensor:

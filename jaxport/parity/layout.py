@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxport.errors import UsageError
 
-from . import views
+from . import tolerances, views
 from .weights import plan
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _by_values(setup: Setup, orders: Sequence[list[views.Axes]]) -> list[views.A
 
     first, *others = orders
     best = min(others, key=apart)
-    return best if apart(best) < 1e-3 * apart(first) else first
+    return best if apart(best) < tolerances.CLEARLY * apart(first) else first
 
 
 def _axes_of(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]) -> list[views.Axes] | None:

@@ -34,7 +34,8 @@ def one_mode(
     if local or (local is None and not all(t.ok for t in tensors)):
         run.run_alone()
         found = {(t.kind, t.torch_path): t for t in run.tensors()}
-        tensors = [replace(t, local64=found[t.kind, t.torch_path].local64) for t in tensors]
+        alone = [found[t.kind, t.torch_path] for t in tensors]
+        tensors = [replace(t, local64=a.local64, local32=a.local32) for t, a in zip(tensors, alone, strict=True)]
         tensors = amplified(tensors)
     return run, tensors
 
@@ -59,8 +60,8 @@ def within_drift(tensor: Tensor, drift: Mapping[tuple[str, str], float]) -> Tens
         return tensor
     if tensor.float64.max_abs > tolerances.FLOAT32_FACTOR * own:
         return tensor
-    # Float32 rounds 2^29 times as coarsely: what cancels in the one cancels in the other.
-    limit = max(tensor.limit or 0.0, tolerances.FLOAT32_FACTOR * own * 2.0**29)
+    # What cancels in the one cancels in the other.
+    limit = max(tensor.limit or 0.0, tolerances.FLOAT32_FACTOR * own * tolerances.FLOAT32_COARSER)
     fits = tensor.float32 is None or tensor.limit is None or tensor.float32.max_abs <= limit
     note = f"terms cancel: PyTorch's own float64 is off by {own:.1e} when last bits change"
     return replace(tensor, verdict=Verdict.ROUNDING if fits else Verdict.SUSPICIOUS, note=note)

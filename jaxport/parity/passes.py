@@ -181,7 +181,7 @@ class ModePass:
         ours = self.viewed(key[0], part, getattr(call, part)[i])
         last = self.setup.prefers_last(key[0], theirs.ndim)
         local = judge(replace(tensor, axes=()), Sides(ours, None, theirs), last=last)
-        return replace(tensor, local64=local.float64)
+        return replace(tensor, **{"local32" if self.setup.jax64 is None else "local64": local.float64})
 
     def run_alone(self) -> None:
         """Run each JAX layer on PyTorch's recorded arguments, in the first precision that there is."""

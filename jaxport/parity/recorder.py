@@ -72,7 +72,6 @@ class Recorder:
         sink: gets each call as soon as it is over, instead of `calls` (outside jit, for models too large to keep).
         calls: call → its arrays.
         order: the calls, in the order in which they began.
-        problems: what could not be done, by path.
     """
 
     watch: Collection[str]
@@ -81,7 +80,6 @@ class Recorder:
     sink: Callable[[Key, Traced], None] | None = None
     calls: dict[Key, Traced] = field(default_factory=dict)
     order: list[Key] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     dropped: int = 0
 

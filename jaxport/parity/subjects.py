@@ -28,7 +28,7 @@ class Ran:
         self, output: Any, recorder: Recorder, calls: Mapping[Key, Traced], buffers: Mapping[str, Any]
     ) -> None:
         self.output, self.calls, self.buffers = output, dict(calls), dict(buffers)
-        self.order, self.problems = recorder.order, recorder.problems
+        self.order = recorder.order
 
 
 def key_of(path: Sequence[Any]) -> str:

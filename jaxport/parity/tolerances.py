@@ -27,6 +27,18 @@ CANCELLED = 1e-6
 Measured: the gradient of a bias in front of BatchNorm behind a residual scaled by 1e-6: 2e-9 to 7e-9.
 """
 
+FLOAT32_COARSER = 2.0**29
+"""How many times as coarsely float32 rounds: what cancels in float64 cancels in float32."""
+
+FLOAT32_ALONE = 100.0
+"""Where only float32 was run, more than this many limits are no rounding: different, not suspicious."""
+
+CLEARLY = 1e-3
+"""Another order of axes, or another layout, is taken if it makes all but this share of the difference go away."""
+
+OWN_SHARE = 0.25
+"""Where only float32 was run, an error arises in a layer if, alone, it makes at least this share of it."""
+
 ZERO_GRADIENT = 1e-12
 """A gradient this small, in units of the loss, is zero but for rounding (a bias in front of BatchNorm), in float64."""
 

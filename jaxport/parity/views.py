@@ -7,7 +7,7 @@ from itertools import permutations
 
 import numpy as np
 
-_CLEARLY = 1e-3
+from . import tolerances
 
 Axes = tuple[int, ...]
 """JAX's axis i is PyTorch's axis ``axes[i]``: ``(0, 2, 3, 1)`` is (N, H, W, C) of (N, C, H, W)."""
@@ -76,7 +76,7 @@ def best_axes(
 
     first, *others = fits
     best = min(others, key=apart)
-    return best if apart(best) < _CLEARLY * apart(first) else first
+    return best if apart(best) < tolerances.CLEARLY * apart(first) else first
 
 
 def moved_last(array: np.ndarray) -> np.ndarray:

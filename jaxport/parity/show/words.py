@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from jaxport.parity.result import Error, Finding, Report, Step, Tensor, Verdict
-from jaxport.parity.tolerances import FLOAT64_RTOL
+from jaxport.parity.tolerances import FLOAT64_RTOL, OWN_SHARE
 
 MARKS = {Verdict.EQUAL: "●", Verdict.ROUNDING: "◐", Verdict.SUSPICIOUS: "▲", Verdict.DIFFERENT: "✕"}
 """A shape for each verdict: colours alone are not enough."""
@@ -99,8 +99,7 @@ def where_it_arises(tensor: Tensor) -> str:
         return "The values were not compared." if total is None else f"{alone}, so the error may come from further up."
     given, off = "Given PyTorch's own values", number(local.max_rel)
     alone = "this layer alone" if layer else "what stands between the layers, before this one,"
-    # Without float64, what is not far below the whole error is called the layer's own.
-    allowed = FLOAT64_RTOL if tensor.local64 is not None else (tensor.float32 or local).max_rel / 4
+    allowed = FLOAT64_RTOL if tensor.local64 is not None else (tensor.float32 or local).max_rel * OWN_SHARE
     if not local.max_rel <= allowed:
         return f"{given}, {alone} is off by {off}: the error arises {'here' if layer else 'there'}."
     return f"{given}, {alone} agrees ({off}): the error comes from further up."
