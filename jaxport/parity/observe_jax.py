@@ -65,6 +65,7 @@ class JaxModel:
             self.subject: Subject = subject(model)
             self.arrays = {path: self._cast(leaf) for path, leaf in self.subject.arrays.items()}
         self.order: list[Key] = []
+        self.optimised = False
         self._traces: dict[Any, _Trace] = {}
         self.nest = Nest((), None)
         self.shapes: dict[Key, Call] = {}
@@ -77,8 +78,15 @@ class JaxModel:
             yield
 
     def _jit(self, function: Callable[..., Any]) -> Any:
-        """Compile a pass that runs once: of a small model compiling takes all the time, optimised code saves none."""
-        small = sum(array.size for array in self.arrays.values()) < _SMALL and jax.default_backend() == "cpu"
+        """Compile a pass that runs once: of a small model compiling takes all the time, optimised code saves none.
+
+        It rounds less: sums that are cut into vectors have shorter parts. `optimised` says that this matters.
+        """
+        small = (
+            not self.optimised
+            and sum(array.size for array in self.arrays.values()) < _SMALL
+            and jax.default_backend() == "cpu"
+        )
         return jax.jit(function, compiler_options=_QUICK if small else None)
 
     def _cast(self, array: Any) -> jax.Array:
@@ -115,7 +123,8 @@ class JaxModel:
 
     def _traced(self, inputs: Sequence[np.ndarray], training: bool, watch: Collection[str], masks: Any) -> _Trace:
         """Trace the pass forward on inputs of these shapes, once."""
-        asked = (tuple((a.shape, a.dtype) for a in inputs), training, frozenset(watch), tuple(m.shape for m in masks))
+        shapes = tuple((a.shape, a.dtype) for a in inputs), tuple(m.shape for m in masks)
+        asked = (shapes, training, frozenset(watch), self.optimised)
         if asked not in self._traces:
             with self.precision():
                 function = self._jit(self._forward(training, watch))

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import tolerances, views
 from .judge import Sides, judge, measure
+from .observe_jax import JaxModel
 from .pass_gradients import of_gradients
 from .record import nudge
 from .result import Finding, Tensor, Verdict
@@ -47,15 +48,7 @@ class ModePass:
         self.ours: dict[str, Pass] = {}
         for name, model in (("64", setup.jax64), ("32", setup.jax32)):
             if model is not None:
-                seeds = None if self.cotangents is None else self._jax_cotangents()
-                self.ours[name] = model.run(
-                    setup.jax_inputs,
-                    training,
-                    watch=self.watch_jax,
-                    masks=self.jax_masks,
-                    cotangents=seeds,
-                    store=self.store,
-                )
+                self.ours[name] = self._jax(model)
         self.alone: dict[Key, Call] = {}
         self._judged: dict[tuple[Any, ...], tuple[Tensor, Any]] = {}
         self.torch_layers = setup.torch64.layers()
@@ -67,6 +60,16 @@ class ModePass:
             watch=self.watch_torch,
             masks=self.masks,
             cotangents=self.cotangents,
+            store=self.store,
+        )
+
+    def _jax(self, model: JaxModel) -> Pass:
+        return model.run(
+            self.setup.jax_inputs,
+            self.training,
+            watch=self.watch_jax,
+            masks=self.jax_masks,
+            cotangents=None if self.cotangents is None else self._jax_cotangents(),
             store=self.store,
         )
 
@@ -85,7 +88,10 @@ class ModePass:
         return [views.to_jax(c, axes or ()) for c, axes in zip(self.cotangents, self.output_axes, strict=False)]
 
     def more_draws(self) -> None:
-        """Run PyTorch in float32 from inputs and weights whose last bits are changed: its rounding shows further."""
+        """Look closer at float32: JAX as its users compile it, and PyTorch from numbers whose last bits are changed."""
+        if self.setup.jax32 is not None and not self.setup.jax32.optimised:
+            self.setup.jax32.optimised = True
+            self.ours["32"] = self._jax(self.setup.jax32)
         if not self.setup.torch32.draws:
             return
         own = self.setup.torch32.state()
