@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import tolerances
+from .pass_gradients import differentiated
 from .passes import ModePass
 from .result import Module, Tensor, Verdict
 from .seen import Store
@@ -27,9 +28,10 @@ def one_mode(
     if any(t.verdict is Verdict.SUSPICIOUS for t in tensors) and setup.jax32 is not None:
         run.more_draws()
         tensors = list(run.tensors())
-    if any(is_close(t) for t in tensors) and setup.jax64 is not None and setup.torch64.draws:
+    scale = differentiated(run)
+    if any(is_close(t, scale) for t in tensors) and setup.jax64 is not None and setup.torch64.draws:
         drift = run.own_drift()
-        tensors = [within_drift(t, drift) for t in tensors]
+        tensors = [within_drift(t, drift, scale) for t in tensors]
     tensors = cut_elsewhere(tensors)
     if local or (local is None and not all(t.ok for t in tensors)):
         run.run_alone()
@@ -40,23 +42,27 @@ def one_mode(
     return run, tensors
 
 
-def is_close(tensor: Tensor) -> bool:
+def is_close(tensor: Tensor, scale: float) -> bool:
     """Whether float64 differs by so little that it may be PyTorch's own float64 rounding.
 
+    It is little beside the tensor or, of a gradient, beside what was differentiated, in terms of which it may cancel.
     A tie or a kink, which changed bits break, is no rounding: it makes differences of the size of the tensor.
     """
     error = tensor.float64
-    small = error is not None and error.max_rel <= tolerances.CANCELLED
+    if error is None:
+        return False
+    zero = "gradient" in tensor.kind and error.max_abs <= tolerances.ZERO_GRADIENT * scale
+    small = error.max_rel <= tolerances.CANCELLED or zero
     return small and tensor.verdict is Verdict.DIFFERENT and not tensor.note
 
 
-def within_drift(tensor: Tensor, drift: Mapping[tuple[str, str], float]) -> Tensor:
+def within_drift(tensor: Tensor, drift: Mapping[tuple[str, str], float], scale: float) -> Tensor:
     """Call a small difference in float64 rounding, if PyTorch is as far from itself when last bits change.
 
     It is where terms cancel: the gradient of a bias in front of BatchNorm behind a residual, say.
     """
     own = drift.get((tensor.kind, tensor.torch_path), 0.0)
-    if not is_close(tensor) or tensor.float64 is None or own == 0.0:
+    if not is_close(tensor, scale) or tensor.float64 is None or own == 0.0:
         return tensor
     if tensor.float64.max_abs > tolerances.FLOAT32_FACTOR * own:
         return tensor

@@ -20,11 +20,7 @@ def of_gradients(run: ModePass) -> Iterator[Tensor]:
     """Yield activations' gradients, parameters' and inputs', in the reverse order of execution."""
     if run.cotangents is None or not all(seen.gradients for seen in run.ours.values()):
         return
-    size = sum(
-        float(np.abs(c * out).sum())
-        for c, out in zip(run.cotangents, run.theirs64.outputs, strict=True)
-        if out.dtype.kind == "f"
-    )
+    size = differentiated(run)
     yield from _of_activations(run, size)
     mine = {name: run.gradients_of(name) for name in run.ours}
     order = {path: n for n, (path, _) in enumerate(run.theirs64.ended)}
@@ -41,6 +37,12 @@ def of_gradients(run: ModePass) -> Iterator[Tensor]:
             yield from _one_gradient(
                 run, "input_gradient", f"input {i}", f"input {i}", found, theirs, size, i, axes=axes
             )
+
+
+def differentiated(run: ModePass) -> float:
+    """Return the size of what was differentiated: Σ |cotangent · output|."""
+    pairs = zip(run.cotangents or (), run.theirs64.outputs, strict=run.cotangents is not None)
+    return sum(float(np.abs(c * out).sum()) for c, out in pairs if out.dtype.kind == "f")
 
 
 def _at(values: Sequence[Any], i: int) -> Any:
