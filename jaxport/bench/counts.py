@@ -65,6 +65,7 @@ def counting() -> Iterator[Counts]:
         RuntimeError: this JAX does not tell; a count that is silently 0 would guard nothing.
     """
     counts = Counts()
+    _probe()
     with _compilations(counts), _to_device(counts), _to_host(counts), _dispatches(counts):
         yield counts
 
