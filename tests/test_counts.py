@@ -73,29 +73,25 @@ def test_convolutions_go_step_by_step():
 
 
 def test_transfers_and_dispatches_are_counted():
-    double, x = jax.jit(lambda x: x * 2), jax.device_put(np.ones(3, np.float32))
-    double(x), x + x
-    with counting() as counts:
-        y = double(x)
-        jax.device_put(np.ones(5))
-        jnp.asarray(np.ones(5))
-        double(np.ones(3, np.float32))
+    double, x, host = jax.jit(lambda x: x * 2), jax.device_put(np.ones((), np.float32)), np.ones((), np.float32)
+
+    def work() -> None:
+        double(x)
+        jax.device_put(host)
+        jnp.asarray(host)
+        double(host)
         x + x
-        for fetch in (np.asarray, np.array, jax.device_get, lambda a: a.tolist(), lambda a: float(a[0])):
+        for fetch in (np.asarray, np.array, jax.device_get, float, lambda a: a.tolist()):
             fetch(double(x))
-    assert counts.to_device == 4  # the index of a[0] is the fourth
-    assert counts.to_host == 5
+
+    for _ in range(2):  # the first calls compile
+        work()
+    with counting() as counts:
+        work()
+    assert (counts.to_device, counts.to_host, counts.compilations) == (3, 5, {})
     assert counts.dispatches is not None
     assert counts.dispatches["<lambda>"] == 7
     assert counts.dispatches["add"] == 1
-    assert y.shape == (3,)
-
-
-def test_a_second_look_at_a_fetched_array_is_no_transfer():
-    x = jax.device_put(np.ones((), np.float32))
-    with counting() as counts:
-        float(x), float(x)
-    assert counts.to_host == 1
 
 
 def test_everything_is_put_back():

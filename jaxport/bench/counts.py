@@ -28,10 +28,10 @@ class Counts:
 
     Attributes:
         compilations: programs that the compiler was asked for, by name; those that its cache on disk had are counted.
-        dispatches: programs run, by name, those of operations outside of a program too; None where something was
-            compiled meanwhile, as JAX stops telling then.
+        dispatches: programs run, by name, those of operations outside of a program too; those that were compiled ahead
+            of time have no name ("?"). None where something was compiled meanwhile: JAX does not tell all then.
         to_device: arrays and numbers sent to the device.
-        to_host: arrays fetched from it.
+        to_host: arrays fetched from it; on a CPU those whose values were asked for.
     """
 
     compilations: Counter[str] = field(default_factory=Counter)
@@ -103,10 +103,11 @@ def _dispatches(counts: Counts) -> Iterator[None]:
         probe(zero)
     finally:
         hook.set_local(None)
-    if found["probe"]:
-        counts.dispatches = found - Counter(["probe"])
-    elif not counts.compilations:
+    if counts.compilations:
+        return  # a program's first call is not told, and compiling resets the hook
+    if not found["probe"]:
         raise RuntimeError("JAX's hook was not called; dispatches cannot be counted")
+    counts.dispatches = found - Counter(["probe"])
 
 
 @functools.cache
