@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .programs import Programs
@@ -38,7 +37,7 @@ class Evaluator:
         source, programs = self.source, self.programs
         assert isinstance(source, Resident)
         if self._order is None:
-            self._order = programs.place.put(source.order(jnp.int32(0)))
+            self._order = programs.place.put(source.first_order())
 
         def measure(totals: Any, params: Any, rest: Any, data: Any, order: Any) -> Any:
             return programs.measure(source, totals, params, rest, data, order)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh
@@ -22,7 +23,7 @@ from jaxport.viz import Summary, summary
 
 from .callbacks import Callback, ProgressBar
 from .callbacks.processes import writes
-from .checks import Facts
+from .checks import Facts, examine
 from .debugging import debugging
 from .devices import make_placement
 from .dispatch import Dispatch
@@ -71,6 +72,8 @@ class Model:
         self._state: TrainState | None = None
         self._fits = 0
         self._programs: dict[Any, Any] = {}
+        self._facts: dict[Any, tuple[Task, Facts]] = {}
+        self._seen: Any = None  # what the task was made of
 
     # ------------------------------------------------------------------------------------------------------- settings
 
@@ -140,7 +143,7 @@ class Model:
             **options,
         }
         self._run_eagerly, self._debug_nans = run_eagerly, debug_nans
-        self.task, self._state = None, None
+        self.task, self._state, self._seen = None, None, None
         self.task = self._task(guard=False)
 
     def _task(self, guard: bool) -> Task:
@@ -148,6 +151,10 @@ class Model:
         if not self._settings:
             raise UsageError("the model is not compiled; call model.compile(loss, optimizer, metrics) first")
         kind = type(self)
+        seen = guard, kind.train_step, kind.eval_step, split(self.module)[0]
+        if self.task is not None and self._seen == seen:
+            return self.task  # without the structures of both modes, which take longer
+        self._seen = seen
         logic = {
             "train_logic": self.train_step if kind.train_step is not Model.train_step else None,
             "eval_logic": self.eval_step if kind.eval_step is not Model.eval_step else None,
@@ -160,19 +167,18 @@ class Model:
     def _current(self, guard: bool = False) -> tuple[Task, TrainState]:
         """Return the task, and a copy of the state with the module's weights."""
         self.task = task = self._task(guard)
-        fresh = create_state(self.module, task.optimizer, average=task.average is not None, guard=guard)
-        old = self._state
-        if old is None or jax.tree.structure(old.params) != jax.tree.structure(fresh.params):
-            return task, fresh
-        kept = copies((old.opt_state, old.step, old.average))
-        return task, fresh._replace(opt_state=kept[0], step=kept[1], average=kept[2])
+        old, (_, params, rest) = self._state, split(self.module)
+        if old is None or jax.tree.structure(old.params) != jax.tree.structure(params):
+            return task, create_state(self.module, task.optimizer, average=task.average is not None, guard=guard)
+        bad = jnp.full((), -1, jnp.int32) if guard else None
+        return task, copies(old._replace(params=params, rest=rest))._replace(bad=bad)
 
     def _measured(self) -> tuple[Task, TrainState]:
         """Return the task, and the weights without copies and without the optimiser's state, for evaluation."""
         self.task = task = self._task(False) if self._settings else self._bare_task()
         _, params, rest = split(self.module)
         average = None if self._state is None else self._state.average
-        return task, TrainState(params, rest, (), jnp.zeros((), jnp.int32), average)
+        return task, TrainState(params, rest, (), np.zeros((), np.int32), average)
 
     def _bare_task(self) -> Task:
         """Return a task that can predict, of a model that was not compiled."""
@@ -265,7 +271,7 @@ class Model:
         with debugging(self._debug_nans, profile):
             _, self.history = train(
                 task, state, train_data, options, validation, callbacks, sample_weight,
-                keep=self._keep, programs_of=self._programs_of,
+                keep=self._keep, programs_of=self._programs_of, facts_of=self._facts_of,
             )  # fmt: skip
         return self.history
 
@@ -286,6 +292,15 @@ class Model:
             self._programs[key] = Programs(task, place, facts, eager)
         return self._programs[key]
 
+    def _facts_of(self, task: Task, state: TrainState, batch: Batch, evaluation: bool, eager: bool) -> Facts:
+        """Return what was found of a step of the same shapes, or trace one: that takes longer than a short run."""
+        leaves, tree = jax.tree.flatten((state, batch))
+        key = evaluation, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        known = None if eager else self._facts.get(key)
+        if known is None or known[0] is not task:
+            known = self._facts[key] = task, examine(task, state, batch, evaluation, eager)
+        return known[1]
+
     def evaluate(self, data: Any, *, batch_size: int | None = 256, sample_weight: Any = None) -> dict[str, float]:
         """Return {"loss": …, metric: …} over data, exact per example; arguments as of `fit`."""
         task, state = self._measured()
@@ -293,7 +308,7 @@ class Model:
             self._task(False)
         options = self._options(batch_size=batch_size, shuffle=False)
         with debugging(self._debug_nans):
-            return measure(task, state, data, options, sample_weight, self._programs_of)
+            return measure(task, state, data, options, sample_weight, self._programs_of, self._facts_of)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Any:
         """Return the predictions for x (N, …) as NumPy arrays, in evaluation mode.

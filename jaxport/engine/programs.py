@@ -17,7 +17,7 @@ from .checks import Facts
 from .dispatch import compile_function
 from .sharding import Placement
 from .sources import Resident
-from .state import Batch, Totals, TrainState, empty_totals, evaluated, read_totals
+from .state import Batch, Totals, TrainState, copies, empty_totals, evaluated, read_totals
 from .step import Task, eval_step, train_step
 
 
@@ -35,9 +35,13 @@ class Programs:
         self.compile_seconds, self.compilations = 0.0, 0
         self._made: dict[Any, dict[Any, Callable[..., Any]]] = {}
         self._current: dict[Any, Callable[..., Any]] = {}
+        self._empty: dict[tuple[int, bool], Totals] = {}
+
+        def read(totals: Totals) -> dict[str, jax.Array]:
+            return read_totals(totals, task.metrics, task.summed)
 
         # Loss and metrics of an epoch's sums.
-        self.read = jax.jit(lambda totals: read_totals(totals, task.metrics, task.summed))
+        self.read = jax.jit(read)
 
     def begin(self) -> None:
         """Begin a run: the shapes of every program's first call are looked at again."""
@@ -71,15 +75,21 @@ class Programs:
                 made[key], seconds = jax.jit(function), 0.0
             else:
                 outputs = self.place.outputs(2 if name == "epochs" else 3, *args)
-                made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs)
+                made[key], seconds = compile_function(
+                    function, *args, donate=donate, outputs=outputs, name=name
+                )
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
         return self.place.settled(made[key](*args))
 
     def empty(self, rows: int, evaluation: bool = False) -> Totals:
         """Return the sums of an epoch that has not begun."""
-        extra = self.eval_extra if evaluation else self.extra
-        return self.place.put(empty_totals(self.task.metrics, rows, extra))
+        key = rows, evaluation
+        if key not in self._empty:
+            extra = self.eval_extra if evaluation else self.extra
+            self._empty[key] = self.place.put(empty_totals(self.task.metrics, rows, extra))
+        # Copies, as a step takes its sums over: zeros made anew would be a dispatch and a transfer for each of them.
+        return copies(self._empty[key])
 
     # ------------------------------------------------------------------------------------------- data on the device
 

@@ -33,6 +33,7 @@ from .step import Task, apply_module
 from .training import Training, no_totals
 
 MakePrograms = Callable[[Task, Placement, Facts, bool], Programs]
+Examine = Callable[[Task, TrainState, Batch, bool, bool], Facts]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def train(
     on_progress: OnProgress | None = None,
     keep: Callable[[TrainState], None] = lambda state: None,
     programs_of: MakePrograms = Programs,
+    facts_of: Examine = examine,
 ) -> tuple[TrainState, History]:
     """Run the loop from a state, and return the state after it and the record.
 
@@ -90,6 +92,7 @@ def train(
         on_progress: called between calls to the device.
         keep: gets the last state, also when something goes wrong on the way.
         programs_of: makes the compiled programs, or returns those of an earlier run that was alike.
+        facts_of: traces a step, or returns what was found of one that was alike.
 
     Raises:
         UsageError: arguments or data that do not fit.
@@ -100,7 +103,7 @@ def train(
     val_source = None if validation is None else options.source("validation", validation, False)
     first, source, batch_size = _first_batch(source, options.run_eagerly)
     with jax.disable_jit(options.run_eagerly):
-        facts = examine(task, state, first, eager=options.run_eagerly)
+        facts = facts_of(task, state, first, False, options.run_eagerly)
     _check(task, facts, options, source, val_source)
     tell_padding(batch_size, place.multiple)
     size = None if isinstance(source, Resident) else _bytes(first)
@@ -156,11 +159,12 @@ def measure(
     options: Options,
     sample_weight: Any = None,
     programs_of: MakePrograms = Programs,
+    facts_of: Examine = examine,
 ) -> dict[str, float]:
     """Return {"loss": …, metric: …} of a state over data, in evaluation mode; the arguments are those of `train`."""
     source = options.source("data", data, False, sample_weight)
     first, source, _ = _first_batch(source, options.run_eagerly)
-    facts = examine(task, state, first, evaluation=True, eager=options.run_eagerly)
+    facts = facts_of(task, state, first, True, options.run_eagerly)
     _check(task, facts, options, source, None)
     place, eager = options.place, options.run_eagerly
     programs, state = programs_of(task, place, facts, eager), place.put_state(state)
@@ -218,7 +222,7 @@ def _slices(x: Any, size: int, multiple: int) -> Any:
             count = min(whole, rows - first)
             index = np.minimum(np.arange(first, first + whole), rows - 1)
             piece = part if count == whole == rows else jax.tree.map(lambda array, index=index: array[index], part)
-            yield Batch(piece, None, jnp.arange(whole) < count), count
+            yield Batch(piece, None, np.arange(whole) < count), count
 
 
 def _is_array(x: Any) -> bool:
@@ -236,6 +240,8 @@ def _first_batch(source: Source, eager: bool) -> tuple[Batch, Source, int]:
         take = lambda data, order: source.take(data, order, np.int32(0), np.int32(0))  # noqa: E731
         if eager:
             return take(source.data, source.order(0)), source, source.batches.size
+        if source.loader is None:
+            return source.batches.taken(source.data), source, source.batches.size
         order = jax.ShapeDtypeStruct((source.steps, source.batches.rows), np.int32)
         return jax.eval_shape(take, source.data, order), source, source.batches.size
     batch = next(iter(source.epoch(0, 0)), None)

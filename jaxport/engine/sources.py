@@ -32,14 +32,14 @@ class Resident:
     Attributes:
         data: all examples.
         batches: how they are divided.
-        key: of the order.
+        key: of the order; None where none is drawn.
         loader: the loader whose order and transforms are followed, if there is one.
         first_epoch: the loader's epoch at which the run started.
     """
 
     data: Batch
     batches: Batches
-    key: jax.Array
+    key: jax.Array | None
     loader: DataLoader | None = None
     first_epoch: int = 0
 
@@ -67,12 +67,16 @@ class Resident:
         """Return the source with another key of the order."""
         return replace(self, key=key)
 
-    def order(self, epoch: Any) -> jax.Array:
-        """Return the rows of each step of an epoch, int32 (steps, rows)."""
+    def order(self, epoch: Any) -> Any:
+        """Return the rows of each step of an epoch, int32 (steps, rows); a loader's on the host."""
         if self.loader is None:
             return self.batches.order(self.key, epoch)
         order = self.loader.indices(self.first_epoch + int(epoch))[: self.batches.examples]
-        return self.batches.arrange(jnp.asarray(order, jnp.int32))
+        return self.batches.arrange(np.asarray(order, np.int32))
+
+    def first_order(self) -> Any:
+        """Return what `order` does of the first epoch, outside of a program."""
+        return self.order(0) if self.loader is not None or self.batches.drawn else self.batches.stored_order()
 
     def take(self, data: Batch, order: jax.Array, epoch: Any, step: Any) -> Batch:
         """Return the batch of one step; traceable."""
@@ -237,7 +241,8 @@ def _of_arrays(
     put: Callable[[Any], Any],
     memory: int | None,
 ) -> Source:
-    batches, key = _batches(_examples(name, data), size, shuffle, multiple), jax.random.key(seed)
+    batches = _batches(_examples(name, data), size, shuffle, multiple)
+    key = jax.random.key(seed) if batches.drawn else None
     if _fits(data, memory):
         return Resident(put(data), batches, put(key))
     order = jax.jit(lambda epoch: batches.order(key, epoch))
@@ -282,8 +287,7 @@ def _of_loader(
         examples = len(loader) * loader.batch_size if loader.drop_last else len(loader.dataset)
         examples = min(examples, len(loader.dataset))
         batches = _batches(examples, loader.batch_size, loader.shuffle, multiple)
-        key = put(jax.random.key(loader.seed % 2**32))
-        return Resident(put(data), batches, key, loader, loader.epoch)
+        return Resident(put(data), batches, None, loader, loader.epoch)
     start, own = loader.epoch, copy.copy(loader)
     own.to_device = False  # the run puts the batches where they belong
 

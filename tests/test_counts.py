@@ -1,0 +1,197 @@
+"""What a fit asks of JAX, in counts: nothing here depends on time. Each guard is seen to report what it is there for."""
+
+import warnings
+from collections import Counter
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxport import engine, ports
+from jaxport.bench.count_fits import count_fit, problems, program_problems
+from jaxport.bench.counts import counting, recording
+from jaxport.bench.limits import LIMITS, PROGRAMS, expected
+from jaxport.engine import loop as engine_loop
+from jaxport.engine import programs as engine_programs
+
+TINY = "linreg_plane"
+
+
+@pytest.fixture(scope="module")
+def fits():
+    """Fits of one port in every way, counted once for all tests."""
+    return {way: count_fit(ports.get(TINY), way) for way in LIMITS}
+
+
+def test_every_way_to_dispatch_has_its_row():
+    assert set(LIMITS) == set(PROGRAMS)
+    assert all(set(row) == {"dispatches", "to_device", "to_host"} for row in LIMITS.values())
+
+
+@pytest.mark.parametrize("way", LIMITS)
+def test_fit_asks_for_what_the_table_says(fits, way):
+    assert problems(fits[way]) == []
+
+
+def test_epochs_and_steps_cost_what_they_should(fits):
+    """The table's sums, once more by hand, so that a slip in the table does not pass."""
+    per_epoch = {
+        way: tuple(
+            (total(found.fits[4], what) - total(found.fits[2], what)) / 2
+            for what in ("dispatches", "to_device", "to_host")
+        )
+        for way, found in fits.items()
+    }
+    columns = 7  # loss, two metrics, the same of the validation, the learning rate
+    assert per_epoch == {
+        "scan": (0, 0, 0),
+        "scan, watched": (5, 3, columns),
+        "chunks": (5, 3, columns),
+        "steps": (3 + 3 + 2, 1 + 3 + 2, columns + 1),
+        "batches": (2 + 2 + 2, 2 * 4 + 2 * 3, columns),
+    }
+    assert total(fits["scan"].fits[2], "dispatches") == 3
+
+
+def total(counts, what: str) -> int:
+    count = getattr(counts, what)
+    return count.total() if isinstance(count, Counter) else count
+
+
+def test_convolutions_go_step_by_step():
+    if jax.default_backend() != "cpu":
+        pytest.skip("elsewhere the loop belongs on the device")
+    found = count_fit(ports.get("digits"))
+    assert found.kind == "steps"
+    assert problems(found) == []
+    assert sum(" convolution(" in program.text for program in found.programs) == 2
+
+
+# ---------------------------------------------------------------------------------------- each count counts
+
+
+def test_transfers_and_dispatches_are_counted():
+    double, x, host = jax.jit(lambda x: x * 2), jax.device_put(np.ones((), np.float32)), np.ones((), np.float32)
+
+    def work() -> None:
+        double(x)
+        jax.device_put(host)
+        jnp.asarray(host)
+        double(host)
+        x + x
+        for fetch in (np.asarray, np.array, jax.device_get, float, lambda a: a.tolist()):
+            fetch(double(x))
+
+    for _ in range(2):  # the first calls compile
+        work()
+    with counting() as counts:
+        work()
+    assert (counts.to_device, counts.to_host, counts.compilations) == (3, 5, {})
+    assert counts.dispatches is not None
+    assert counts.dispatches["<lambda>"] == 7
+    assert counts.dispatches["add"] == 1
+
+
+def test_everything_is_put_back():
+    before = np.asarray, np.array, jax.stages.Lowered.compile, jax.config.jax_transfer_guard_host_to_device
+    with pytest.raises(ZeroDivisionError), counting(), recording():
+        raise ZeroDivisionError
+    assert before == (np.asarray, np.array, jax.stages.Lowered.compile, jax.config.jax_transfer_guard_host_to_device)
+
+
+def test_what_others_write_to_stderr_is_kept(capfd):
+    import os
+
+    with counting() as counts:
+        os.write(2, b"a word\n")
+        jax.device_put(np.ones(2))
+    assert counts.to_device == 1
+    assert capfd.readouterr().err == "a word\n"
+
+
+def test_compilations_are_counted_where_the_cache_has_them():
+    compiled = [jax.jit(lambda x: jnp.cos(x) * 3) for _ in range(2)]
+    x = jax.device_put(np.ones(3, np.float32))
+    with counting() as counts:
+        for function in compiled:
+            function(x)
+    assert counts.compilations == {"<lambda>": 2}
+    assert counts.dispatches is None
+
+
+# ------------------------------------------------------------------------------------------- each guard reports
+
+
+def test_a_program_for_every_run_is_reported(monkeypatch):
+    made = engine_programs.Programs
+    monkeypatch.setattr(engine.Model, "_programs_of", lambda self, *args: made(*args))
+    found = problems(count_fit(ports.get(TINY)))
+    assert any("a later fit of 2 epochs compiled {'epochs': 1}" in line for line in found)
+
+
+def test_a_program_for_the_short_batch_is_reported(monkeypatch):
+    """Batches that are not padded have two shapes."""
+    monkeypatch.setattr("jaxport.engine.sources._pad", lambda batch, rows, size, multiple: batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = problems(count_fit(ports.get(TINY), "batches"))
+    assert any("program chunk was compiled 2 times" in line for line in found)
+
+
+def test_a_transfer_and_a_dispatch_more_are_reported(monkeypatch):
+    began = engine_loop.Loop._begin_epoch
+
+    def wasteful(self) -> None:
+        jnp.zeros(()) + 1
+        began(self)
+
+    monkeypatch.setattr(engine_loop.Loop, "_begin_epoch", wasteful)
+    found = problems(count_fit(ports.get(TINY)))
+    assert any("dispatches in 2 epochs instead of 3" in line for line in found)
+    assert any("to_device in 2 epochs instead of 7" in line for line in found)
+
+
+def test_an_array_fetched_more_often_is_reported(monkeypatch):
+    after = engine_loop.Loop._after_call
+
+    def curious(self, loss) -> None:
+        float(loss)
+        after(self, loss)
+
+    monkeypatch.setattr(engine_loop.Loop, "_after_call", curious)
+    found = problems(count_fit(ports.get(TINY), "steps"))
+    assert any("to_host in 2 epochs instead of" in line for line in found)
+
+
+def test_state_that_is_not_given_is_reported(monkeypatch):
+    compile_function = engine_programs.compile_function
+    keeping = lambda *args, donate=(), **options: compile_function(*args, **options)  # noqa: E731
+    monkeypatch.setattr(engine_programs, "compile_function", keeping)
+    found = problems(count_fit(ports.get(TINY)))
+    assert any("bytes of state are needed no more, and 0 are given" in line for line in found)
+
+
+def test_donated_memory_that_is_not_used_again_is_reported():
+    x = jnp.ones((64,))
+    with warnings.catch_warnings(record=True) as caught, recording() as programs:
+        warnings.simplefilter("always")
+        jax.jit(lambda x: x.sum(), donate_argnums=0).lower(x).compile()
+    assert "donated" in str(caught[0].message)
+    assert program_problems(programs[0]) == ["_lambda: 256 bytes are given, and 0 used again"]
+    with recording() as programs:
+        compiled = jax.jit(lambda x: x + 1, donate_argnums=0).lower(x).compile()
+    assert program_problems(programs[0]) == []
+    compiled(x)
+    assert x.is_deleted()
+
+
+def test_a_warning_of_donation_is_reported(fits):
+    found = replace(fits["scan"], warnings=["Some donated buffers were not usable: float32[3]", "another"])
+    assert problems(found) == [f"{TINY}, scan: warning: Some donated buffers were not usable: float32[3]"]
+
+
+def test_the_sums_of_the_table():
+    units = {"fit": 1, "drawn": 1, "epoch": 2, "call": 6, "validation step": 4}
+    assert expected("steps", "dispatches", units) == 2 + 2 * 3 + 6 + 4
