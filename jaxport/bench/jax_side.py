@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from jaxport import engine, nn
+from jaxport.engine import small_loop
 from jaxport.engine.dispatch import compile_function, has_convolution
 from jaxport.interop.state_dict import load_state_dict
 from jaxport.port import Port
@@ -89,7 +90,7 @@ class JaxSide:
             state, totals, loss = self._step(state, totals, batch, step_masks)
             return (state, totals), loss
 
-        (state, totals), losses = lax.scan(body, (state, totals), (jnp.arange(self.steps), masks))
+        (state, totals), losses = small_loop.scan(body, (state, totals), (jnp.arange(self.steps), masks))
         return state, totals, losses
 
     def _loop(self, state: Any, totals: Any) -> list[jax.Array]:

@@ -14,6 +14,8 @@ from jaxport.errors import UsageError
 from jaxport.memory import keep_large_buffers
 from jaxport.nn.conv_cpu import PRIMITIVE_PREFIX
 
+from . import small_loop
+
 Dispatch = Literal["scan", "chunks", "steps"]
 DISPATCHES = ("scan", "chunks", "steps")
 # Steps of one call where batches come from the host: a call costs about 100 µs, and waiting batches cost memory.
@@ -86,9 +88,12 @@ def make_plan(
     return Plan(dispatch, None if dispatch == "scan" else _CHUNK, reason)
 
 
-def compiler_options(backend: str, convolutional: bool) -> dict[str, str | bool]:
-    """Return XLA options for a program: convolutions on CPUs are five times faster without the YNN fusions."""
-    return {"xla_cpu_experimental_ynn_fusion_type": ""} if backend == "cpu" and convolutional else {}
+def compiler_options(backend: str, convolutional: bool, small: bool = False) -> dict[str, str | bool]:
+    """Return XLA options for a program: no YNN fusions for convolutions on CPUs, nor for loops of small steps.
+
+    Convolutions are five times faster without them, and a loop that holds one is not emitted as one function.
+    """
+    return {"xla_cpu_experimental_ynn_fusion_type": ""} if backend == "cpu" and (convolutional or small) else {}
 
 
 def has_convolution(jaxpr: Any) -> bool:
@@ -117,25 +122,29 @@ def compile_function(
     `outputs` holds the shardings of what it returns; None leaves them to XLA. `name` is what profiles call the program.
     """
     start = time.perf_counter()
-    if name is not None:
-        function = _named(function, name)
-    traced = jax.jit(function, donate_argnums=donate, out_shardings=outputs).trace(*args)
-    lowered = traced.lower()
-    options = compiler_options(jax.default_backend(), has_convolution(traced.jaxpr))
-    if options:
-        keep_large_buffers()
+    options = {"donate_argnums": donate, "out_shardings": outputs}
     try:
-        compiled = lowered.compile(options)
-    except jax.errors.JaxRuntimeError:
-        if not options:
-            raise
-        compiled = lowered.compile()  # an XLA that does not know the option
+        compiled = _compiled(_named(function, name), args, options, optimised=True)
+    except jax.errors.JaxRuntimeError:  # an XLA that does not know our options, or has no code for a small loop
+        compiled = _compiled(_named(function, name), args, options, optimised=False)
     return compiled, time.perf_counter() - start
 
 
-def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], args: Any, options: dict[str, Any], optimised: bool) -> Any:
+    with small_loop.allowed(optimised):
+        traced = jax.jit(function, **options).trace(*args)
+    convolutional = has_convolution(traced.jaxpr)
+    chosen = compiler_options(jax.default_backend(), convolutional, small_loop.has_small_loop(traced.jaxpr))
+    if convolutional and chosen:
+        keep_large_buffers()
+    return traced.lower().compile(chosen if optimised else None)
+
+
+def _named(function: Callable[..., Any], name: str | None) -> Callable[..., Any]:
+    """Return a function of its own, which nothing has traced yet, with the name that profiles show."""
+
     def program(*args: Any) -> Any:
         return function(*args)
 
-    program.__name__ = name.replace(" ", "_")
+    program.__name__ = (name or getattr(function, "__name__", "program")).replace(" ", "_")
     return program

@@ -13,6 +13,7 @@ from jax import lax
 
 from jaxport import optim
 
+from . import small_loop
 from .checks import Facts
 from .dispatch import compile_function
 from .sharding import Placement
@@ -75,9 +76,7 @@ class Programs:
                 made[key], seconds = jax.jit(function), 0.0
             else:
                 outputs = self.place.outputs(2 if name == "epochs" else 3, *args)
-                made[key], seconds = compile_function(
-                    function, *args, donate=donate, outputs=outputs, name=name
-                )
+                made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs, name=name)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
         return self.place.settled(made[key](*args))
@@ -126,7 +125,7 @@ class Programs:
         def body(totals: Totals, i: Any) -> tuple[Totals, None]:
             return self.measure_one(source, totals, params, rest, data, order, i), None
 
-        return lax.scan(body, totals, jnp.arange(source.steps, dtype=jnp.int32))[0]
+        return small_loop.scan(body, totals, jnp.arange(source.steps, dtype=jnp.int32))[0]
 
     def epochs(
         self, source: Resident, validation: Resident | None, per_call: int, state: TrainState, data: Batch, val: Any,
@@ -149,7 +148,7 @@ class Programs:
             def body(carry: Any, i: Any) -> Any:
                 return self.one(source, carry[0], carry[1], data, order, epoch, i)[:2], None
 
-            (state, totals), _ = lax.scan(body, (state, totals), jnp.arange(source.steps, dtype=jnp.int32))
+            (state, totals), _ = small_loop.scan(body, (state, totals), jnp.arange(source.steps, dtype=jnp.int32))
             if validation is not None and val_totals is not None:
                 order, params = validation.order(jnp.int32(0)), evaluated(state)
                 val_totals = self.measure(validation, val_totals, params, state.rest, val, order)
