@@ -44,15 +44,16 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Row:
-    """One framework on one port.
+    """One framework on one port, in one task and precision.
 
     Attributes:
         port: name of the port.
         framework: name of the framework.
-        ms_per_step: median over the rounds, milliseconds; None where nothing was measured.
+        ms_per_step: median over the rounds, milliseconds; None where nothing was measured. Of a step; in the task
+            "epoch" of a whole epoch from data to weights, in "infer-1" and "infer-256" of a batch.
         compile_s: seconds of tracing and compiling (JAX), of the first step (PyTorch); never part of `ms_per_step`.
         ratio_to_best_torch: best PyTorch's ms_per_step / this one's: above 1 is faster than PyTorch. None when refused.
-        steps: optimiser steps in a timed pass.
+        steps: optimiser steps in a timed pass; of an epoch its steps, of inference the batches.
         batch: examples in a step.
         device: "cpu, 2 threads" or an accelerator's name.
         reason: why there is no ratio; None when there is one.
@@ -61,6 +62,14 @@ class Row:
         threads: that the framework used.
         variant: how it ran: JAX's dispatch, or the fastest of PyTorch's alternatives.
         versions: of the framework's packages.
+        task: of `TASKS`.
+        dtype: "float32", or "bfloat16": parameters in float32, computation in bfloat16.
+        examples_per_s: examples that `ms_per_step` amounts to in a second.
+        first_epoch_s: seconds from the start of the first call of training to the end of its epoch, compilation
+            included, in a process that finds nothing compiled.
+        second_start_s: seconds from a process's start to the end of its first step, imports included, where an earlier
+            process has left what it compiled.
+        peak_memory_mb: largest resident memory of the framework's process; on a GPU the device's peak.
     """
 
     port: str
@@ -77,6 +86,12 @@ class Row:
     threads: int | None = None
     variant: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    task: str = "step"
+    dtype: str = "float32"
+    examples_per_s: float | None = None
+    first_epoch_s: float | None = None
+    second_start_s: float | None = None
+    peak_memory_mb: float | None = None
 
 
 def disagreement(losses: Sequence[float], reference: Reference) -> str | None:

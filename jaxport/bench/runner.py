@@ -14,8 +14,8 @@ from jaxport.errors import UsageError
 
 from .process import Worker, WorkerError, environment, worker_command
 from .rows import Measurement, Reference, Row, judge
+from .tasks import DTYPES, FRAMEWORKS, TASKS
 
-FRAMEWORKS = ("jax", "torch", "torch-channels-last", "torch-compile")
 # Nothing waits longer than this: for imports, compiling and trying alternatives; and for one round.
 PREPARE_TIMEOUT_S = 900.0
 ROUND_TIMEOUT_S = 300.0
@@ -45,8 +45,10 @@ class _Plan:
 
 def run(
     names: Sequence[str] = (),
-    frameworks: Sequence[str] = FRAMEWORKS,
+    frameworks: Sequence[str] | None = None,
     *,
+    tasks: Sequence[str] = ("step",),
+    dtypes: Sequence[str] = ("float32",),
     steps: int | None = None,
     rounds: int = 7,
     on_progress: OnProgress | None = None,
@@ -58,7 +60,9 @@ def run(
 
     Args:
         names: of ports; empty means all.
-        frameworks: of `FRAMEWORKS`.
+        frameworks: of `FRAMEWORKS`; None takes those that mean something for the tasks, Keras where it is installed.
+        tasks: of `TASKS`: a training step, a whole epoch, inference.
+        dtypes: of `DTYPES`: what is computed in.
         steps: in a timed pass; None takes each port's own number.
         rounds: how many turns; the row has their median.
         on_progress: called before each piece of work.
@@ -68,6 +72,11 @@ def run(
     """
     from jaxport import ports
 
+    frameworks = _default_frameworks(tasks) if frameworks is None else frameworks
+    for name, values, known in (
+        ("frameworks", frameworks, FRAMEWORKS), ("tasks", tasks, TASKS), ("dtypes", dtypes, DTYPES)
+    ):  # fmt: skip
+        _check_names(name, values, known)
     _check(frameworks, steps, rounds)
     chosen = [ports.get(name).name for name in names or ports.names()]
     told = _counted(on_progress, len(chosen) * (2 + len(frameworks) * (1 + rounds)))
@@ -75,15 +84,26 @@ def run(
     return [row for name in chosen for row in _measure_port(name, plan)]
 
 
+def _default_frameworks(tasks: Sequence[str]) -> list[str]:
+    """Return what is compared where nobody says: the tutorial's loop has whole epochs alone, and Keras may be absent."""
+    absent = set() if "epoch" in tasks else {"torch-dataloader"}
+    absent |= set() if importlib.util.find_spec("keras") else {"keras"}
+    return [name for name in FRAMEWORKS if name not in absent]
+
+
+def _check_names(argument: str, names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise UsageError(
+            f"{argument} has {', '.join(map(repr, unknown)) or 'nothing'}; those that exist are {', '.join(known)}"
+        )
+
+
 def _check(frameworks: Sequence[str], steps: int | None, rounds: int) -> None:
-    known = ", ".join(FRAMEWORKS)
-    unknown = [name for name in frameworks if name not in FRAMEWORKS]
-    if unknown or not frameworks:
-        raise UsageError(f"frameworks has {', '.join(map(repr, unknown)) or 'nothing'}; those that exist are {known}")
     for name, value in (("steps", steps), ("rounds", rounds)):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
-    if any(name != "jax" for name in frameworks) and importlib.util.find_spec("torch") is None:
+    if any(name.startswith("torch") for name in frameworks) and importlib.util.find_spec("torch") is None:
         raise UsageError("PyTorch is not installed: pip install 'jaxport[bench]', or ask for frameworks=['jax'] alone")
 
 
