@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from .inputs import Inputs
+from .process import WorkerError
 from .recipe import Recipe
 from .torch_metrics import METRICS
 from .torch_model import TorchModel, Variant, compiled
@@ -69,7 +71,9 @@ class TorchEpoch(TorchModel):
         torch.set_num_threads(self.variant.threads)
         rows = len(self.x) if limit is None else min(limit * self.batch, len(self.x))
         self.reset()
-        seconds, _ = self.train(self.x[:rows], self.y[:rows], self.steps if limit is None else 1)
+        seconds, losses = self.train(self.x[:rows], self.y[:rows], self.steps if limit is None else 1)
+        if not all(map(math.isfinite, losses)):
+            raise WorkerError(f"the timed epochs' losses are {losses[:3]}")
         return seconds, self.values() if limit is None else []
 
     def values(self) -> list[float]:

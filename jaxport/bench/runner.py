@@ -68,8 +68,8 @@ def run(
 
     - "step": the losses of the timed steps themselves, dropout masks replayed. Batches are on the device already.
     - "epoch": from the data set's examples in memory to new weights, loss and metrics: shuffled, prepared, batched,
-      with the last short batch. Both draw orders and dropout of their own there; what is compared are the losses of a short
-      run of the same call on fewer examples, from the same weights in the same order, without dropout.
+      with the last short batch. Orders and dropout are each framework's own there; what is compared are the losses
+      of a short run of the same call on fewer examples, from the same weights in the same order, without dropout.
     - "infer-1", "infer-256": the outputs of the timed calls.
 
     "bfloat16" has parameters and optimiser in float32, computes the model in bfloat16, and losses in float32.
