@@ -3,7 +3,6 @@
 import dataclasses
 import sys
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,15 +10,14 @@ pytest.importorskip("torch")
 
 import torch
 
-from jaxport import bench, metrics, ports
+from jaxport import bench, ports
 from jaxport.bench import runner
 from jaxport.bench.epoch_jax import JaxEpoch
-from jaxport.bench.epoch_torch import PREPARE, TorchEpoch
+from jaxport.bench.epoch_torch import TorchEpoch
 from jaxport.bench.infer_jax import JaxInfer
 from jaxport.bench.inputs import Inputs, make_inputs
 from jaxport.bench.jax_side import JaxSide
 from jaxport.bench.recipe import recipe_of
-from jaxport.bench.torch_metrics import METRICS
 from jaxport.bench.torch_model import Variant
 from jaxport.bench.torch_reference import reference_values
 from jaxport.bench.torch_search import make_side
@@ -68,7 +66,7 @@ def test_both_compute_the_same(pair, cases):
 
 
 def weights_off(inputs: Inputs) -> Inputs:
-    return dataclasses.replace(inputs, weights={key: value * 1.1 for key, value in inputs.weights.items()})
+    return dataclasses.replace(inputs, weights={key: value * 2 for key, value in inputs.weights.items()})
 
 
 def examples_off(inputs: Inputs) -> Inputs:
@@ -110,7 +108,7 @@ def test_an_epoch_with_dropout_or_without_its_short_batch_is_refused(cases, monk
     monkeypatch.setattr(torch.nn.modules.dropout, "_DropoutNd", type(None))  # finds none to switch off
     assert "differ" in (bench.disagreement(side.values(), reference) or "")
     monkeypatch.undo()
-    shorter = dataclasses.replace(inputs, order=inputs.order[:, : 2 * inputs.batch])
+    shorter = dataclasses.replace(inputs, order=np.stack([rows[rows < 64] for rows in inputs.order]))
     assert "differ" in (bench.disagreement(TorchEpoch(port, shorter, Variant(1)).values(), reference) or "")
 
 
@@ -119,50 +117,6 @@ def test_a_wrong_epoch_of_jax_is_refused(spoil, cases):
     port, inputs, reference, _ = cases("linreg_matrix", "epoch", "float32")
     values = JaxEpoch(port, spoil(inputs)).values()
     assert "differ" in (bench.disagreement(values, reference) or "")
-
-
-# ---------------------------------------------------------------------------------------------------------- the twins
-
-
-@pytest.mark.parametrize("name", ports.names())
-def test_every_port_has_its_twins(name):
-    port = ports.get(name)
-    assert {call.name for call in recipe_of(port).metrics} <= set(METRICS)
-    x = port.synthetic(16, 0).train.x[:4]
-    expected = np.asarray(port.prepare(jnp.asarray(x)))
-    ours = PREPARE[recipe_of(port).prepare](torch.from_numpy(np.asarray(x)), torch.float32)
-    np.testing.assert_allclose(ours.numpy(), expected, rtol=2e-6, atol=1e-7)
-
-
-RNG = np.random.default_rng(3)
-SCORES = RNG.random((40, 1), np.float32).round(1)  # with ties
-MARKS = (RNG.random((40, 1)) < 0.4).astype(np.float32)
-METRIC_CASES = {
-    "Accuracy": (metrics.Accuracy(), RNG.normal(size=(40, 5)).astype(np.float32), RNG.integers(0, 5, 40)),
-    "BinaryAccuracy": (metrics.BinaryAccuracy(), SCORES, MARKS),
-    "BinaryAUC": (metrics.BinaryAUC(), SCORES, MARKS),
-    "MeanAbsoluteError": (metrics.MeanAbsoluteError(), SCORES, MARKS),
-    "MeanAbsolutePercentageError": (metrics.MeanAbsolutePercentageError(), SCORES, MARKS + 0.5),
-    "R2Score": (metrics.R2Score(), SCORES, MARKS),
-    "Dice": (metrics.Dice(threshold=0.3, smooth=1.0), SCORES, MARKS),
-}
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_metrics_are_those_of_the_ports(name):
-    metric, prediction, target = METRIC_CASES[name]
-    state = metric.init(40) if getattr(metric, "collects", False) else metric.init()
-    expected = float(
-        metric.compute(
-            metric.update(
-                state,
-                jnp.asarray(prediction),
-                jnp.asarray(target, jnp.int32) if target.ndim == 1 else jnp.asarray(target),
-            )
-        )
-    )
-    twin = METRICS[name](**vars(metric))
-    assert float(twin(torch.from_numpy(prediction), torch.from_numpy(target))) == pytest.approx(expected, rel=1e-5)
 
 
 # ----------------------------------------------------------------------------------------------- through the processes

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from jaxport import bench, engine, nn, ports
-from jaxport.bench import runner, tasks, worker
+from jaxport.bench import runner, tasks, values, worker
 from jaxport.bench.epoch_jax import JaxEpoch, without_dropout
 from jaxport.bench.infer_jax import JaxInfer
 from jaxport.bench.inputs import load_inputs, make_inputs, save_inputs
@@ -156,8 +156,8 @@ def test_inference_is_the_models_own(dtype, rtol):
     expected = np.asarray(jax.jit(module.eval())(jnp.asarray(inputs.x[0])))
     assert output.shape == (256,)
     np.testing.assert_allclose(output, expected.ravel(), rtol=rtol)
+    assert (np.abs(output - expected.ravel()).max() > 1e-5) == (dtype == "bfloat16")
     assert seconds > 0
-    assert (output == np.asarray(expected.ravel(), np.float64)).all() == (dtype == "float32")
     assert {"compile_s", "peak_memory_mb", "device"} <= set(side.facts())
 
 
@@ -191,9 +191,9 @@ def test_a_long_first_pass_is_timed_too(seconds, ms, passes):
 
 def test_many_values_go_through_a_file(tmp_path):
     few, many = [0.5, 1.5], np.arange(5_000) / 3
-    assert worker.packed({"ms": 1.0, "losses": few}, tmp_path / "a.npy") == {"ms": 1.0, "losses": few}
-    answer = json.loads(json.dumps(worker.packed({"losses": many}, tmp_path / "a.npy")))
-    np.testing.assert_equal(worker.unpacked(answer["losses"]), many)
+    assert values.packed({"ms": 1.0, "losses": few}, tmp_path / "a.npy") == {"ms": 1.0, "losses": few}
+    answer = json.loads(json.dumps(values.packed({"losses": many}, tmp_path / "a.npy")))
+    np.testing.assert_equal(values.unpacked(answer["losses"]), many)
 
 
 def test_what_does_not_apply_is_said(monkeypatch):

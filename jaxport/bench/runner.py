@@ -16,7 +16,7 @@ from .process import Worker, WorkerError, environment, worker_command
 from .rows import Measurement, Reference, Row, judge
 from .starts import measure_starts
 from .tasks import DTYPES, FRAMEWORKS, TASKS, does_not_apply
-from .worker import load_reference, unpacked
+from .values import load_reference, unpacked
 
 # Nothing waits longer than this: for imports, compiling and trying alternatives; and for one round.
 PREPARE_TIMEOUT_S = 900.0
