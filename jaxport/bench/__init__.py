@@ -1,6 +1,6 @@
 """Benchmarks: JAX against PyTorch at its best, each framework in its own process, and only where both compute the same.
 
-``run(["digits"])`` → rows; ``table(rows)`` and ``to_markdown(rows)`` show them.
+``run(["digits"], tasks=["step", "epoch"])`` → rows; ``table(rows)`` and ``to_markdown(rows)`` show them.
 """
 
 from .report import table as table
@@ -10,6 +10,8 @@ from .rows import Reference as Reference
 from .rows import Row as Row
 from .rows import disagreement as disagreement
 from .rows import judge as judge
-from .runner import FRAMEWORKS as FRAMEWORKS
 from .runner import Progress as Progress
 from .runner import run as run
+from .tasks import DTYPES as DTYPES
+from .tasks import FRAMEWORKS as FRAMEWORKS
+from .tasks import TASKS as TASKS
