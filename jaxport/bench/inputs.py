@@ -1,20 +1,22 @@
-"""What every framework is given: the same weights, batches and dropout masks, in one file."""
+"""What every framework is given: the same weights, examples and dropout masks, in one file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxport.interop import load_file, save_file
-from jaxport.port import Port
+if TYPE_CHECKING:
+    from jaxport.port import Port
 
 FILE = "inputs.safetensors"
 # Steps in a timed pass: enough to time, and few enough that rounding has not grown into chaos.
 STEPS = {"digits": 30, "mnist_cnn": 24, "fashion_mnist": 50, "titanic": 250, "linreg_matrix": 2_000}
 DEFAULT_STEPS = 30
+# Calls in a timed pass of inference.
+CALLS = {"infer-1": 100, "infer-256": 10}
 # Different batches; the steps go round them.
 DISTINCT = 16
 # Examples of a full-batch port whose data set is not there to be counted.
@@ -23,14 +25,20 @@ FULL_BATCH = 256
 
 @dataclass(frozen=True)
 class Inputs:
-    """Weights, batches and masks.
+    """Weights, examples and masks of one task in one precision.
 
     Attributes:
-        weights: the state_dict that training starts from.
-        x: inputs as the model takes them, float32 (distinct batches, examples, …).
-        y: targets, (distinct batches, examples, …).
-        masks: dropout layer's path → keep masks, bool (steps, …), in the order of the calls.
-        steps: how many.
+        weights: the state_dict that everything starts from.
+        x: inputs. Of "step" and inference as the model takes them (distinct batches, examples, …); of "epoch" as the
+            data set holds them (examples, …), bytes where it holds bytes.
+        y: targets, (distinct batches, examples, …) or (examples, …).
+        masks: dropout layer's path → keep masks, bool (steps, …), in the order of the calls; of "step" alone.
+        steps: in a timed pass: optimiser steps, epochs of "epoch", calls of inference.
+        task: of `TASKS`.
+        dtype: of `DTYPES`.
+        order: of "epoch", the rows of each epoch of the gate's short run, int32 (epochs, rows); row i is x[i].
+        batch: of "epoch", examples in a step.
+        source: of "epoch", where the examples are from.
     """
 
     weights: dict[str, np.ndarray]
@@ -38,10 +46,23 @@ class Inputs:
     y: np.ndarray
     masks: dict[str, np.ndarray]
     steps: int
+    task: str = "step"
+    dtype: str = "float32"
+    order: np.ndarray | None = None
+    batch: int = 0
+    source: str = ""
 
 
-def make_inputs(port: Port, steps: int | None = None, seed: int = 0) -> Inputs:
-    """Draw a port's inputs: weights as it initialises them, synthetic batches, masks at each layer's rate."""
+def make_inputs(
+    port: Port, steps: int | None = None, seed: int = 0, task: str = "step", dtype: str = "float32"
+) -> Inputs:
+    """Draw a port's inputs: weights as it initialises them, examples, masks at each layer's rate."""
+    if task == "epoch":
+        from .epoch_inputs import make_epoch_inputs
+
+        return make_epoch_inputs(port, steps, seed, dtype)
+    if task != "step":
+        return _inference_inputs(port, steps, seed, task, dtype)
     import jax.numpy as jnp
 
     from jaxport.interop.state_dict import state_dict
@@ -49,14 +70,32 @@ def make_inputs(port: Port, steps: int | None = None, seed: int = 0) -> Inputs:
     steps = STEPS.get(port.name, DEFAULT_STEPS) if steps is None else steps
     size = port.batch_size or _full_batch(port)
     count = 1 if port.batch_size is None else min(DISTINCT, steps)
-    train = port.synthetic(size * count, seed).train
-    prepared = np.array(port.prepare(jnp.asarray(train.x)))
-    x, y = (array.reshape(count, size, *array.shape[1:]) for array in (prepared, train.y))
+    x, y = (array.reshape(count, size, *array.shape[1:]) for array in _prepared(port, size * count, seed))
     rng = np.random.default_rng(seed)
     masks = {
         path: rng.random((steps, *shape)) >= p for path, p, shape in dropout_calls(port.build(seed), jnp.asarray(x[0]))
     }
-    return Inputs(state_dict(port.build(seed)), x, y, masks, steps)
+    return Inputs(state_dict(port.build(seed)), x, y, masks, steps, task, dtype)
+
+
+def _inference_inputs(port: Port, steps: int | None, seed: int, task: str, dtype: str) -> Inputs:
+    from jaxport.interop.state_dict import state_dict
+
+    rows = int(task.removeprefix("infer-"))
+    x, y = (array[None, :rows] for array in _prepared(port, max(rows, 8), seed))
+    return Inputs(state_dict(port.build(seed)), x, y, {}, steps or CALLS[task], task, dtype)
+
+
+def _prepared(port: Port, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return made-up examples as the model takes them."""
+    import jax.numpy as jnp
+
+    train = port.synthetic(n, seed).train
+    x, y = np.array(port.prepare(jnp.asarray(train.x))), train.y
+    if len(x) < n:  # a data set of one size, whatever is asked for
+        repeats = -(-n // len(x))
+        x, y = (np.concatenate([array] * repeats) for array in (x, y))
+    return x[:n], y[:n]
 
 
 def _full_batch(port: Port) -> int:
@@ -93,17 +132,34 @@ def dropout_calls(module: Any, x: Any) -> list[tuple[str, float, tuple[int, ...]
     return calls
 
 
+_SINGLE = ("steps", "batch")
+_TEXTS = ("task", "dtype", "source")
+
+
 def save_inputs(inputs: Inputs, folder: str | Path) -> None:
     """Write the inputs into `folder`."""
-    arrays = {"x": inputs.x, "y": inputs.y, "steps": np.array(inputs.steps)}
+    from safetensors.numpy import save_file
+
+    arrays = {"x": inputs.x, "y": inputs.y, **{name: np.array(getattr(inputs, name)) for name in _SINGLE}}
+    arrays |= {} if inputs.order is None else {"order": inputs.order}
     arrays |= {f"weights/{key}": value for key, value in inputs.weights.items()}
     arrays |= {f"masks/{i:04d}/{path}": value for i, (path, value) in enumerate(inputs.masks.items())}
-    save_file(arrays, Path(folder) / FILE)
+    # The format keeps no strides: what is not contiguous would come back in another order.
+    contiguous = {key: np.asarray(value, order="C") for key, value in arrays.items()}
+    save_file(contiguous, Path(folder, FILE), {name: getattr(inputs, name) for name in _TEXTS})
 
 
 def load_inputs(folder: str | Path) -> Inputs:
-    """Read what `save_inputs` wrote."""
-    arrays = load_file(Path(folder) / FILE)
+    """Read what `save_inputs` wrote; imports neither framework."""
+    from safetensors import safe_open
+
+    with safe_open(Path(folder, FILE), "numpy") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dictionary
+        texts = file.metadata() or {}
     weights = {key.removeprefix("weights/"): arrays[key] for key in arrays if key.startswith("weights/")}
     masks = {key.split("/", 2)[2]: arrays[key] for key in sorted(arrays) if key.startswith("masks/")}
-    return Inputs(weights, arrays["x"], arrays["y"], masks, int(arrays["steps"]))
+    steps, batch = (int(arrays[name]) for name in _SINGLE)
+    return Inputs(
+        weights, arrays["x"], arrays["y"], masks, steps, order=arrays.get("order"), batch=batch,
+        **{name: texts[name] for name in _TEXTS},
+    )  # fmt: skip

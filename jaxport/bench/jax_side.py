@@ -17,10 +17,26 @@ from jaxport.port import Port
 
 from .cores import available_cores
 from .inputs import Inputs
+from .memory import jax_peak_mb
+
+
+def device_facts() -> dict[str, Any]:
+    """Return the row's fields that say where JAX runs, and how much memory it has taken so far."""
+    device, cores = jax.devices()[0], available_cores()  # XLA uses all of them
+    on_cpu = device.platform == "cpu"
+    return {
+        "threads": cores if on_cpu else None,
+        "device": f"cpu, {cores} thread{'s'[: cores > 1]}" if on_cpu else device.device_kind,
+        "versions": {"jax": jax.__version__},
+        "peak_memory_mb": jax_peak_mb(),
+    }
 
 
 class JaxSide:
     """A port's training on batches that are on the device already.
+
+    In bfloat16 the engine's mixed precision: parameters and optimiser in float32, the model in bfloat16, its prediction
+    float32 again before the loss.
 
     Args:
         port: which port.
@@ -31,7 +47,7 @@ class JaxSide:
     def __init__(self, port: Port, inputs: Inputs, dispatch: engine.Dispatch | None = None) -> None:
         self.port, self.module, self.steps = port, port.build(0), inputs.steps
         load_state_dict(self.module, inputs.weights)
-        self.task = engine.make_task(self.module, port.loss(), port.make_optimizer())
+        self.task = engine.make_task(self.module, port.loss(), port.make_optimizer(), precision=inputs.dtype)
         self.batches = engine.Batch(jax.device_put(inputs.x), jax.device_put(inputs.y))
         self.masks = tuple(jax.device_put(mask) for mask in inputs.masks.values())
         state, first = self._start(), self._batch(0)
@@ -46,14 +62,10 @@ class JaxSide:
 
     def facts(self) -> dict[str, Any]:
         """Return the row's fields that describe this side."""
-        device, cores = jax.devices()[0], available_cores()  # XLA uses all of them
-        on_cpu = device.platform == "cpu"
-        return {
+        self.one_pass()  # for the memory that it takes
+        return device_facts() | {
             "compile_s": self.compile_s,
-            "threads": cores if on_cpu else None,
-            "device": f"cpu, {cores} thread{'s'[: cores > 1]}" if on_cpu else device.device_kind,
             "variant": "scan over the steps" if self.dispatch == "scan" else "step by step",
-            "versions": {"jax": jax.__version__},
         }
 
     def one_pass(self) -> tuple[float, list[float]]:

@@ -36,8 +36,21 @@ def environment(folder: str | Path, **extra: str) -> dict[str, str]:
         "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
         "TORCHINDUCTOR_CACHE_DIR": str(Path(folder) / "inductor"),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # the frameworks share one GPU's memory
+        "KERAS_BACKEND": "jax",
         **extra,
     }
+
+
+def keeping(folder: str | Path) -> dict[str, str]:
+    """Return variables with which compilers keep in `folder` what they compile, and find it again."""
+    return environment(
+        folder,
+        JAX_ENABLE_COMPILATION_CACHE="true",
+        JAX_COMPILATION_CACHE_DIR=str(Path(folder) / "kept-xla"),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        TORCHINDUCTOR_FORCE_DISABLE_CACHES="0",
+        TORCHINDUCTOR_CACHE_DIR=str(Path(folder) / "kept-inductor"),
+    )
 
 
 def worker_command(*arguments: str) -> list[str]:

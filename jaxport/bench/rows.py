@@ -1,26 +1,43 @@
-"""What a benchmark reports, and the gate: no ratio where the two sides do not compute the same losses."""
+"""What a benchmark reports, and the gate: no ratio where the two sides do not compute the same numbers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-# float32 is judged against PyTorch's own rounding: so many times its error, and so much of the largest loss.
+import numpy as np
+
+Values = Sequence[float] | np.ndarray
+# A precision is judged against PyTorch's own rounding in it: so many times its error, and so much of the largest value.
 ROUNDING_FACTOR = 4.0
-ROUNDING_FLOOR = 1e-7
-# Where PyTorch's own rounding has grown beyond this part of the loss, agreement would prove nothing.
-CHAOS = 1e-3
+ROUNDING_FLOOR = {"float32": 1e-7, "bfloat16": 2.0**-8}
+# Where PyTorch's own rounding has grown beyond this part of the largest value, agreement would prove nothing.
+CHAOS = {"float32": 1e-3, "bfloat16": 2.0**-5}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """PyTorch's losses of the same steps: in float64 (the truth), and in float32, whose rounding is the yardstick."""
+    """PyTorch's values of the same work: the truth, and those of the precision at hand, which show its rounding.
 
-    truth: Sequence[float]
-    eager: Sequence[float]
+    Attributes:
+        truth: in float64. Of "step" the loss of each step; of "epoch" the mean loss of each epoch of a short run; of
+            inference all outputs.
+        eager: in `dtype`.
+        dtype: of `DTYPES`.
+        task: of `TASKS`.
+    """
+
+    truth: Values
+    eager: Values
+    dtype: str = "float32"
+    task: str = "step"
+
+    @property
+    def nouns(self) -> tuple[str, str]:
+        """What the values are, and what each of them belongs to."""
+        return {"step": ("losses", "step"), "epoch": ("losses", "epoch")}.get(self.task, ("outputs", "number"))
 
 
 @dataclass(frozen=True)
@@ -29,15 +46,15 @@ class Measurement:
 
     Attributes:
         framework: which.
-        ms: milliseconds per step, one value a round.
-        losses: of the timed steps, one list a round.
+        ms: milliseconds per step (epoch, batch), one value a round.
+        losses: the values that the gate compares, one list a round.
         facts: the other fields of the `Row`: compile_s, threads, variant, device, versions.
         error: why there is nothing, or nothing more.
     """
 
     framework: str
     ms: Sequence[float] = ()
-    losses: Sequence[Sequence[float]] = ()
+    losses: Sequence[Values] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
 
@@ -70,6 +87,7 @@ class Row:
         second_start_s: seconds from a process's start to the end of its first step, imports included, where an earlier
             process has left what it compiled.
         peak_memory_mb: largest resident memory of the framework's process; on a GPU the device's peak.
+        data: of "epoch", how many examples of which kind an epoch has, and how many epochs a timed call.
     """
 
     port: str
@@ -92,58 +110,61 @@ class Row:
     first_epoch_s: float | None = None
     second_start_s: float | None = None
     peak_memory_mb: float | None = None
+    data: str | None = None
 
 
-def disagreement(losses: Sequence[float], reference: Reference) -> str | None:
-    """Say why `losses` are not those of the same training, or return None when they are.
+def disagreement(losses: Values, reference: Reference) -> str | None:
+    """Say why `losses` are not those of the same work, or return None when they are.
 
-    max|loss − truth| ≤ 4 · max|eager − truth| + 1e-7 · max|truth|
+    max|loss − truth| ≤ 4 · max|eager − truth| + floor · max|truth|,  floor = 1e-7 in float32, 2⁻⁸ in bfloat16
 
     Args:
-        losses: one float32 loss a step.
-        reference: PyTorch's losses of the same steps, as many.
+        losses: one loss a step; or the epochs' mean losses, or outputs.
+        reference: PyTorch's of the same work, as many.
     """
-    truth, eager = reference.truth, reference.eager
-    if not len(losses) == len(truth) == len(eager):
-        return f"{len(losses)} losses came back, and {len(truth)} and {len(eager)} from PyTorch"
-    if not all(map(math.isfinite, (*losses, *truth, *eager))):
-        step = next(i for i, values in enumerate(zip(losses, truth, eager, strict=True)) if not _finite(values))
-        return f"the losses are not finite: {losses[step]:.9g} and PyTorch's {eager[step]:.9g} at step {step + 1}"
-    scale = max(map(abs, truth))
-    rounding = _largest_difference(eager, truth)[0]
-    if rounding > CHAOS * scale:
-        return f"PyTorch's own rounding reaches {rounding:.2g} in {len(truth)} steps: too chaotic to judge, take fewer"
-    error, step = _largest_difference(losses, truth)
-    allowed = ROUNDING_FACTOR * rounding + ROUNDING_FLOOR * scale
+    own, truth, eager = (np.asarray(values, np.float64) for values in (losses, reference.truth, reference.eager))
+    noun, place = reference.nouns
+    if not own.shape == truth.shape == eager.shape:
+        return f"{own.size} {noun} came back, and {truth.size} and {eager.size} from PyTorch"
+    finite = np.isfinite(own) & np.isfinite(truth) & np.isfinite(eager)
+    if not finite.all():
+        i = int(finite.argmin())
+        return f"the {noun} are not finite: {own[i]:.9g} and PyTorch's {eager[i]:.9g} at {place} {i + 1}"
+    scale, rounding = np.abs(truth).max(), np.abs(eager - truth).max()
+    if rounding > CHAOS[reference.dtype] * scale:
+        return (
+            f"PyTorch's own rounding reaches {rounding:.2g} in {truth.size} {place}s: too chaotic to judge, take fewer"
+        )
+    error, i = np.abs(own - truth).max(), int(np.abs(own - truth).argmax())
+    allowed = ROUNDING_FACTOR * rounding + ROUNDING_FLOOR[reference.dtype] * scale
     if error <= allowed:
         return None
     return (
-        f"the losses differ: {losses[step]:.9g} and PyTorch's {truth[step]:.9g} at step {step + 1}, "
+        f"the {noun} differ: {own[i]:.9g} and PyTorch's {truth[i]:.9g} at {place} {i + 1}, "
         f"{error:.2g} apart where rounding explains {allowed:.2g}"
     )
 
 
-def _finite(values: Sequence[float]) -> bool:
-    return all(map(math.isfinite, values))
-
-
-def _largest_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, int]:
-    differences = [abs(x - y) for x, y in zip(a, b, strict=True)]
-    largest = max(differences)
-    return largest, differences.index(largest)
-
-
 def judge(
-    port: str, steps: int, batch: int, measurements: Sequence[Measurement], reference: Reference | None
+    port: str,
+    steps: int,
+    batch: int,
+    measurements: Sequence[Measurement],
+    reference: Reference | None,
+    *,
+    examples: int | None = None,
+    **fields: Any,
 ) -> list[Row]:
-    """Make rows of one port's measurements; the best PyTorch is the fastest whose losses pass the gate.
+    """Make rows of one port's measurements in a task; the best PyTorch is the fastest whose values pass the gate.
 
     Args:
         port: name of the port.
-        steps: optimiser steps in a pass.
+        steps: optimiser steps in a pass, or in an epoch.
         batch: examples in a step.
         measurements: one for each framework.
-        reference: PyTorch's losses; None when no PyTorch was asked for, and there is then no ratio.
+        reference: PyTorch's values; None when no PyTorch was asked for, and there is then no ratio.
+        examples: what `ms` is the time of; None for a batch.
+        fields: further fields that all rows have: task, dtype, data.
     """
     reasons = [_reason(measurement, reference) for measurement in measurements]
     times = [median(m.ms) if m.ms else None for m in measurements]
@@ -158,7 +179,9 @@ def judge(
         if reason is None and best is None:
             reason = "no PyTorch side to compare with"
         ratio = best / ms if best is not None and ms is not None and reason is None else None
-        rows.append(_row(port, steps, batch, measurement, ms, ratio, reason))
+        rate = None if not ms else 1000 * (examples or batch) / ms
+        known = {"ratio_to_best_torch": ratio, "reason": reason, "examples_per_s": rate, **fields}
+        rows.append(_row(port, steps, batch, measurement, ms, known))
     return rows
 
 
@@ -174,18 +197,14 @@ def _reason(measurement: Measurement, reference: Reference | None) -> str | None
     return wrong[0] if len(wrong) == len(rounds) else f"in {len(wrong)} of {len(rounds)} rounds {wrong[0]}"
 
 
-def _row(
-    port: str, steps: int, batch: int, m: Measurement, ms: float | None, ratio: float | None, reason: str | None
-) -> Row:
+def _row(port: str, steps: int, batch: int, m: Measurement, ms: float | None, known: Mapping[str, Any]) -> Row:
     return Row(
         port=port,
         framework=m.framework,
         ms_per_step=ms,
-        ratio_to_best_torch=ratio,
         steps=steps,
         batch=batch,
-        reason=reason,
         min_ms=min(m.ms, default=None),
         rounds=len(m.ms),
-        **{"compile_s": None, **m.facts},
+        **{"compile_s": None, **known, **m.facts},
     )

@@ -7,14 +7,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from jaxport.errors import UsageError
 
 from .process import Worker, WorkerError, environment, worker_command
 from .rows import Measurement, Reference, Row, judge
-from .tasks import DTYPES, FRAMEWORKS, TASKS
+from .starts import measure_starts
+from .tasks import DTYPES, FRAMEWORKS, TASKS, does_not_apply
+from .worker import load_reference, unpacked
 
 # Nothing waits longer than this: for imports, compiling and trying alternatives; and for one round.
 PREPARE_TIMEOUT_S = 900.0
@@ -41,6 +43,12 @@ class _Plan:
     steps: int | None
     rounds: int
     say: Callable[[str], None]
+    task: str = "step"
+    dtype: str = "float32"
+
+    def pieces(self) -> int:
+        """Return how often something is said of a port."""
+        return 2 + len(self.frameworks) * (1 + self.rounds + (self.task == "epoch"))
 
 
 def run(
@@ -53,17 +61,25 @@ def run(
     rounds: int = 7,
     on_progress: OnProgress | None = None,
 ) -> list[Row]:
-    """Train ports in several frameworks, from the same weights on the same batches, and return one row for each pair.
+    """Run ports in several frameworks, from the same weights on the same examples; return a row for each combination.
 
     Every framework runs in a process of its own; all of them stay warm, one at a time works, and they take turns over
-    the rounds. A ratio is given only where the losses of the timed steps are PyTorch's.
+    the rounds. A ratio is given only where both compute the same, judged by PyTorch's own rounding:
+
+    - "step": the losses of the timed steps themselves, dropout masks replayed. Batches are on the device already.
+    - "epoch": from the data set's examples in memory to new weights, loss and metrics: shuffled, prepared, batched,
+      with the last short batch. Both draw orders and dropout of their own there; what is compared are the losses of a short
+      run of the same call on fewer examples, from the same weights in the same order, without dropout.
+    - "infer-1", "infer-256": the outputs of the timed calls.
+
+    "bfloat16" has parameters and optimiser in float32, computes the model in bfloat16, and losses in float32.
 
     Args:
         names: of ports; empty means all.
         frameworks: of `FRAMEWORKS`; None takes those that mean something for the tasks, Keras where it is installed.
         tasks: of `TASKS`: a training step, a whole epoch, inference.
         dtypes: of `DTYPES`: what is computed in.
-        steps: in a timed pass; None takes each port's own number.
+        steps: in a timed pass (of "epoch": of an epoch, at most); None takes each port's own number.
         rounds: how many turns; the row has their median.
         on_progress: called before each piece of work.
 
@@ -79,15 +95,15 @@ def run(
         _check_names(name, values, known)
     _check(frameworks, steps, rounds)
     chosen = [ports.get(name).name for name in names or ports.names()]
-    told = _counted(on_progress, len(chosen) * (2 + len(frameworks) * (1 + rounds)))
-    plan = _Plan(tuple(dict.fromkeys(frameworks)), steps, rounds, told)
-    return [row for name in chosen for row in _measure_port(name, plan)]
+    quiet = _Plan(tuple(dict.fromkeys(frameworks)), steps, rounds, lambda text: None)
+    plans = [replace(quiet, task=task, dtype=dtype) for task in dict.fromkeys(tasks) for dtype in dict.fromkeys(dtypes)]
+    say = _counted(on_progress, len(chosen) * sum(plan.pieces() for plan in plans))
+    return [row for name in chosen for plan in plans for row in _measure_port(name, replace(plan, say=say))]
 
 
 def _default_frameworks(tasks: Sequence[str]) -> list[str]:
-    """Return what is compared where nobody says: the tutorial's loop has whole epochs alone, and Keras may be absent."""
-    absent = set() if "epoch" in tasks else {"torch-dataloader"}
-    absent |= set() if importlib.util.find_spec("keras") else {"keras"}
+    """Return what is compared where nobody says: the tutorials' loop has whole epochs alone, Keras may be absent."""
+    absent = [name for name in FRAMEWORKS if all(does_not_apply(name, task) for task in tasks)]
     return [name for name in FRAMEWORKS if name not in absent]
 
 
@@ -120,40 +136,66 @@ def _counted(on_progress: OnProgress | None, total: int) -> Callable[[str], None
 
 
 def _measure_port(port: str, plan: _Plan) -> list[Row]:
+    fields: dict[str, Any] = {"task": plan.task, "dtype": plan.dtype}
     with tempfile.TemporaryDirectory(prefix="jaxport-bench-", ignore_cleanup_errors=True) as folder:
-        plan.say(f"{port}: weights and batches")
-        with Worker(worker_command("setup", port, folder), environment(folder, JAX_PLATFORMS="cpu")) as worker:
-            size = worker.ask({"do": "prepare", "steps": plan.steps}, PREPARE_TIMEOUT_S)
-        reference, problem = _reference(port, folder, plan)
+        plan.say(f"{port}, {plan.task}, {plan.dtype}: weights and batches")
+        try:
+            fields |= _set_up(port, folder, plan)
+            reference, problem = _reference(port, folder, plan)
+        except WorkerError as error:
+            for _ in range(plan.pieces() - 1):
+                plan.say(f"{port}: left out")
+            nothing = [Measurement(name, error=f"there are no inputs: {error}") for name in plan.frameworks]
+            return judge(port, 0, 0, nothing, None, **fields)
         with ExitStack() as stack:
             measurements = list(_measure(port, folder, plan, stack))
+        measurements = [_with_starts(m, port, folder, plan) for m in measurements]
     if problem is not None:
-        measurements = [Measurement(m.framework, m.ms, (), m.facts, m.error or problem) for m in measurements]
-    return judge(port, size["steps"], size["batch"], measurements, reference)
+        measurements = [replace(m, losses=(), error=m.error or problem) for m in measurements]
+    return judge(port, fields.pop("steps"), fields.pop("batch"), measurements, reference, **fields)
+
+
+def _set_up(port: str, folder: str, plan: _Plan) -> dict[str, Any]:
+    request = {"do": "prepare", "steps": plan.steps, "task": plan.task, "dtype": plan.dtype}
+    with Worker(worker_command("setup", port, folder), environment(folder, JAX_PLATFORMS="cpu")) as worker:
+        return worker.ask(request, PREPARE_TIMEOUT_S)
 
 
 def _reference(port: str, folder: str, plan: _Plan) -> tuple[Reference | None, str | None]:
-    """Return PyTorch's losses, or why there are none; (None, None) when no PyTorch was asked for."""
-    plan.say(f"{port}: PyTorch's losses in float64")
-    if plan.frameworks == ("jax",):
+    """Return PyTorch's values, or why there are none; (None, None) when no PyTorch was asked for."""
+    plan.say(f"{port}: PyTorch's {'outputs' if plan.task.startswith('infer') else 'losses'} in float64")
+    if not any(name.startswith("torch") for name in plan.frameworks):
         return None, None
     try:
         with Worker(worker_command("reference", port, folder), environment(folder)) as worker:
-            return Reference(**worker.ask({"do": "prepare"}, PREPARE_TIMEOUT_S)), None
+            worker.ask({"do": "prepare"}, PREPARE_TIMEOUT_S)
+        return load_reference(folder, plan.dtype, plan.task), None
     except WorkerError as error:
-        return None, f"PyTorch's own losses are missing: {error}"
+        return None, f"PyTorch's own values are missing: {error}"
+
+
+def _with_starts(measurement: Measurement, port: str, folder: str, plan: _Plan) -> Measurement:
+    """Add what is measured in new processes, and leave out what only these need."""
+    facts = dict(measurement.facts)
+    choice = facts.pop("choice", None)
+    if plan.task == "epoch":
+        plan.say(f"{port}: {measurement.framework} starts anew")
+        if measurement.error is None:
+            facts |= measure_starts(measurement.framework, port, folder, choice, PREPARE_TIMEOUT_S)
+    return replace(measurement, facts=facts)
 
 
 @dataclass
 class _Contestant:
     framework: str
-    worker: Worker
+    worker: Worker | None
     ms: list[float]
-    losses: list[list[float]]
-    facts: dict[str, object]
+    losses: list[Any]
+    facts: dict[str, Any]
     error: str | None = None
 
     def take_turn(self, request: dict[str, object], timeout: float) -> None:
+        assert self.worker is not None
         try:
             answer = self.worker.ask(request, timeout)
         except WorkerError as error:
@@ -163,7 +205,7 @@ class _Contestant:
             self.facts = answer
         else:
             self.ms.append(answer["ms"])
-            self.losses.append(answer["losses"])
+            self.losses.append(unpacked(answer["losses"]))
 
 
 def _measure(port: str, folder: str, plan: _Plan, stack: ExitStack) -> Iterator[Measurement]:
@@ -171,9 +213,12 @@ def _measure(port: str, folder: str, plan: _Plan, stack: ExitStack) -> Iterator[
     contestants = []
     for name in plan.frameworks:
         plan.say(f"{port}: {name} warms up")
-        worker = stack.enter_context(Worker(worker_command(name, port, folder), environment(folder)))
-        contestants.append(_Contestant(name, worker, [], [], {}))
-        contestants[-1].take_turn({"do": "prepare"}, PREPARE_TIMEOUT_S)
+        reason = does_not_apply(name, plan.task)
+        contestants.append(_Contestant(name, None, [], [], {}, reason))
+        if reason is None:
+            worker = stack.enter_context(Worker(worker_command(name, port, folder), environment(folder)))
+            contestants[-1].worker = worker
+            contestants[-1].take_turn({"do": "prepare"}, PREPARE_TIMEOUT_S)
     for number in range(plan.rounds):
         for contestant in contestants:
             plan.say(f"{port}: {contestant.framework}, round {number + 1} of {plan.rounds}")

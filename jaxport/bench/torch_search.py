@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from jaxport.errors import JaxportError
-from jaxport.port import Port
 
 from .cores import available_cores
+from .epoch_torch import TorchEpoch
+from .infer_torch import TorchInfer
 from .inputs import Inputs
-from .rows import Reference, disagreement
-from .torch_side import TorchSide, Variant, is_convolutional, reference_model
+from .memory import torch_peak_mb
+from .recipe import Recipe, recipe_of
+from .rows import Reference, Values, disagreement
+from .torch_model import Variant, is_convolutional, reference_model
+from .torch_side import TorchSide
+
+if TYPE_CHECKING:
+    from jaxport.port import Port
+
+TaskSide = TorchSide | TorchEpoch | TorchInfer
 
 # Two alternatives are judged by the medians of so many short passes in turns, each of about this long.
 _TRIAL_S = 0.1
@@ -23,35 +32,36 @@ _TRIALS = 5
 
 
 class TorchBest:
-    """A port's training in the fastest variant of a framework: "torch", "torch-channels-last" or "torch-compile".
+    """A port's task in the fastest variant of a framework: "torch", "torch-channels-last", "torch-compile" or
+    "torch-dataloader".
 
     A variant whose losses are not PyTorch's own (a compiled Adam computes 1 - βᵗ in float32) is not taken; where it
     would have been faster, the row says so.
 
     Args:
         framework: which.
-        port: which port.
-        inputs: weights, batches and masks.
-        reference: PyTorch's losses of these steps.
+        port: which port, or its recipe.
+        inputs: what everything is given, the task among it.
+        reference: PyTorch's values.
 
     Raises:
         JaxportError: the framework means nothing for this model.
     """
 
-    def __init__(self, framework: str, port: Port, inputs: Inputs, reference: Reference) -> None:
-        self.port, self.inputs, self.reference, self.steps = port, inputs, reference, inputs.steps
+    def __init__(self, framework: str, port: Port | Recipe, inputs: Inputs, reference: Reference) -> None:
+        self.port, self.inputs, self.reference, self.steps = recipe_of(port), inputs, reference, inputs.steps
         self.convolutional = is_convolutional(reference_model(port))
         if framework == "torch-channels-last" and not self.convolutional:
             raise JaxportError("no convolution: channels_last would change nothing")
         self.discarded: dict[str, float] = {}
         self.side = self._first(framework)
         self.ms = _trial_ms(self.side)[0]
-        self.compile_s = self.side.first_step_s - self.ms / 1000
+        self.peak_mb = torch_peak_mb()  # before other variants are tried, which all leave something behind
         self._search(framework)
         if self.side.variant.compiled:  # compiled anew, as nothing else had been: variants share what is compiled
             torch._dynamo.reset()
-            self.side = TorchSide(port, inputs, self.side.variant)
-            self.compile_s = self.side.first_step_s - self.ms / 1000
+            self.side = make_side(self.port, inputs, self.side.variant)
+        self.compile_s = self.side.first_step_s - self.side.first_steps * self.ms / 1000
 
     def facts(self) -> dict[str, Any]:
         """Return the row's fields that describe this side."""
@@ -64,26 +74,28 @@ class TorchBest:
             "threads": threads if on_cpu else None,
             "device": cpu if on_cpu else torch.cuda.get_device_name(),
             "variant": "; ".join([str(self.side.variant), *notes]),
+            "choice": list(self.side.variant),
+            "peak_memory_mb": self.peak_mb,
             "versions": {"torch": torch.__version__},
         }
 
-    def one_pass(self) -> tuple[float, list[float]]:
-        """Train from the initial weights; return the seconds of the steps alone, and the losses."""
+    def one_pass(self) -> tuple[float, Values]:
+        """Run the task from the initial weights; return its seconds, and the values that the gate compares."""
         return self.side.one_pass()
 
-    def _first(self, framework: str) -> TorchSide:
+    def _first(self, framework: str) -> TaskSide:
         compiled = framework == "torch-compile"
         if compiled:  # starting the compiler is no part of compiling
             torch.compile(lambda x: x + 1)(torch.ones(2))
         threads = torch.get_num_threads() if torch.cuda.is_available() else available_cores()
-        return TorchSide(
-            self.port, self.inputs, Variant(threads, "plain", framework == "torch-channels-last", compiled)
-        )
+        optimizer = "" if self.inputs.task.startswith("infer") else "plain"
+        variant = Variant(threads, optimizer, framework == "torch-channels-last", compiled)
+        return make_side(self.port, self.inputs, variant._replace(loader=framework == "torch-dataloader"))
 
     def _search(self, framework: str) -> None:
         """Change one thing at a time, and keep what is faster."""
         tried = {self.side.variant}
-        for change in _changes(framework, self.convolutional, self.side.variant.threads):
+        for change in self._changes(framework, self.side.variant.threads):
             variant = self.side.variant._replace(**change)
             if variant not in tried:
                 tried.add(variant)
@@ -91,41 +103,51 @@ class TorchBest:
 
     def _try(self, variant: Variant) -> None:
         try:
-            side = TorchSide(self.port, self.inputs, variant)
+            side = make_side(self.port, self.inputs, variant)
         except (RuntimeError, TypeError, ValueError):  # an option that this optimiser or device does not have
             return
         self.ms, ms = _trial_ms(self.side, side)
-        if ms < self.ms and disagreement(side.one_pass()[1], self.reference):
-            text = f"{variant.optimizer} optimiser with {variant.threads} thread{'s'[: variant.threads > 1]}"
+        if ms < self.ms and disagreement(side.values(), self.reference):
+            text = f"{variant} with {variant.threads} thread{'s'[: variant.threads > 1]}"
             self.discarded[text] = ms
         elif ms < self.ms:
             self.side, self.ms = side, ms
 
+    def _changes(self, framework: str, cores: int) -> Iterator[dict[str, Any]]:
+        """Yield what to change in turn; threads first and last, since what is best depends on them and they on it.
 
-def _changes(framework: str, convolutional: bool, cores: int) -> Iterator[dict[str, Any]]:
-    """Yield what to change in turn; threads first and last, since what is best depends on them and they on it.
-
-    One thread is often faster than all cores: on small models, and on a machine that has other work.
-    """
-    threads = [] if torch.cuda.is_available() else [{"threads": 1}, {"threads": cores}]
-    yield from threads[:1]
-    if framework == "torch-compile":
-        if convolutional:
+        One thread is often faster than all cores: on small models, and on a machine that has other work.
+        """
+        threads = [] if torch.cuda.is_available() else [{"threads": 1}, {"threads": cores}]
+        yield from threads[:1]
+        if framework == "torch-compile" and self.convolutional:
             yield {"channels_last": True}
-        yield from ({"optimizer": "fused"}, {"optimizer": "compiled"})
-    else:
-        yield from ({"optimizer": "foreach"}, {"optimizer": "fused"})
-    yield from threads
+        if self.inputs.task.startswith("infer"):
+            yield from [{"freezing": True}] if framework == "torch-compile" else []
+        elif framework != "torch-dataloader":  # the tutorials' loop has the optimiser as it comes
+            yield from ({"optimizer": "fused"}, {"optimizer": _OTHER_OPTIMIZER[framework == "torch-compile"]})
+        if self.inputs.task == "epoch" and framework != "torch-dataloader" and self.port.prepare != "as_they_are":
+            yield {"prepared": True}
+        yield from threads
 
 
-def _trial_ms(*sides: TorchSide) -> list[float]:
+_OTHER_OPTIMIZER = ("foreach", "compiled")
+
+
+def make_side(port: Recipe, inputs: Inputs, variant: Variant) -> TaskSide:
+    """Return the inputs' task in a variant, warm."""
+    kind = {"step": TorchSide, "epoch": TorchEpoch}.get(inputs.task, TorchInfer)
+    return kind(port, inputs, variant)
+
+
+def _trial_ms(*sides: TaskSide) -> list[float]:
     """Return milliseconds per step of each side, medians over short passes that take turns."""
     limits = [_trial_steps(side) for side in sides]
     turns = [[side.one_pass(n)[0] / n for side, n in zip(sides, limits, strict=True)] for _ in range(_TRIALS)]
     return [1000 * median(times) for times in zip(*turns, strict=True)]
 
 
-def _trial_steps(side: TorchSide) -> int:
-    few = min(3, side.steps)
+def _trial_steps(side: TaskSide) -> int:
+    few = min(3, side.most)
     side.one_pass(few)  # the first passes of a new side are slower
-    return max(1, min(side.steps, math.ceil(_TRIAL_S * few / side.one_pass(few)[0])))
+    return max(1, min(side.most, math.ceil(_TRIAL_S * few / side.one_pass(few)[0])))

@@ -1,7 +1,8 @@
 """A benchmark's worker: ``python -m jaxport.bench.worker ROLE PORT FOLDER``, driven by JSON lines on its input.
 
-Roles: "setup" draws the inputs, "reference" computes PyTorch's losses in float64 and float32, and every framework
-trains on request. Requests: ``{"do": "prepare", …}`` and then any number of ``{"do": "round", "seconds": …}``.
+Roles: "setup" draws the inputs, "reference" computes PyTorch's values in float64 and in the precision at hand, and
+every framework works on request. Requests: ``{"do": "prepare", …}`` and then any number of ``{"do": "round",
+"seconds": …}``; or in a process that is to be timed itself ``{"do": "start", "what": "step", "choice": …}``.
 """
 
 from __future__ import annotations
@@ -10,22 +11,30 @@ import gc
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+import numpy as np
+
 from jaxport.errors import JaxportError
 
-from .rows import Reference
+from .inputs import Inputs, load_inputs
+from .rows import Reference, Values
 
-REFERENCE = "reference.json"
+REFERENCE = "reference.npz"
 # The untimed part of a pass can take longer than its steps.
 _MOST_PASSES = 200
+# A pass of so many seconds needs no other before it to be warm.
+_LONG_S = 1.0
+# More numbers than this go through a file.
+_MOST_NUMBERS = 1_000
 
 
 class Side(Protocol):
-    """What trains in a worker."""
+    """What works in a worker."""
 
     steps: int
 
@@ -33,67 +42,129 @@ class Side(Protocol):
         """Return the row's fields that describe it."""
         ...
 
-    def one_pass(self) -> tuple[float, list[float]]:
-        """Return the seconds of the steps and their losses."""
+    def one_pass(self) -> tuple[float, Values]:
+        """Return the seconds of the steps (epochs, calls) of a pass, and the values that the gate compares."""
         ...
 
 
 def timed_round(side: Side, seconds: float) -> dict[str, Any]:
-    """Run one pass untimed, then timed passes for at least `seconds`, and return {"ms": per step, "losses": …}."""
-    side.one_pass()
-    total, passes, losses = 0.0, 0, []
+    """Run one pass untimed, then timed passes for at least `seconds`, and return {"ms": per step, "losses": …}.
+
+    A long first pass is timed, too.
+    """
+    total, passes, values = 0.0, 0, []
     gc.collect()
     gc.disable()
     try:
+        elapsed, values = side.one_pass()
+        if elapsed >= _LONG_S:
+            total, passes = elapsed, 1
         while passes == 0 or (total < seconds and passes < _MOST_PASSES):
-            elapsed, losses = side.one_pass()
+            elapsed, values = side.one_pass()
             total, passes = total + elapsed, passes + 1
     finally:
         gc.enable()
-    return {"ms": 1000 * total / (passes * side.steps), "losses": losses}
+    return {"ms": 1000 * total / (passes * side.steps), "losses": values}
 
 
-def set_up(port: str, folder: str, steps: int | None) -> dict[str, Any]:
-    """Write the port's inputs into `folder`; return {"steps": …, "batch": …}."""
+def packed(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return an answer whose values, where they are many, lie in `file`."""
+    values = content.get("losses")
+    if values is None or len(values) <= _MOST_NUMBERS:
+        return content | ({} if values is None else {"losses": list(map(float, values))})
+    np.save(file, np.asarray(values))
+    return content | {"losses": str(file)}
+
+
+def unpacked(values: Any) -> Values:
+    """Return the values of an answer."""
+    return np.load(values) if isinstance(values, str) else values
+
+
+def set_up(port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Write the port's inputs and recipe into `folder`; return what the rows say of them."""
     from jaxport import ports
 
     from .inputs import make_inputs, save_inputs
+    from .recipe import recipe_of, save_recipe
 
-    inputs = make_inputs(ports.get(port), steps)
+    inputs = make_inputs(ports.get(port), request["steps"], 0, request["task"], request["dtype"])
     save_inputs(inputs, folder)
-    return {"steps": inputs.steps, "batch": inputs.x.shape[1]}
+    save_recipe(recipe_of(ports.get(port)), folder)
+    return sizes(inputs)
 
 
-def reference_losses(port: str, folder: str) -> dict[str, Any]:
-    """Return {"truth": …, "eager": …}, PyTorch's losses in float64 and in float32, and leave them in `folder`."""
-    import torch
+def sizes(inputs: Inputs) -> dict[str, Any]:
+    """Return {"steps": …, "batch": …}; of "epoch" also examples and what they are."""
+    if inputs.task != "epoch":
+        return {"steps": inputs.steps, "batch": inputs.x.shape[1]}
+    count = len(inputs.x)
+    text = f"{inputs.source}; {inputs.steps} epoch{'s'[: inputs.steps > 1]} in a call"
+    return {"steps": -(-count // inputs.batch), "batch": inputs.batch, "examples": count, "data": text}
 
-    from jaxport import ports
 
-    from .inputs import load_inputs
-    from .torch_side import TorchSide, Variant
+def reference_losses(folder: str) -> dict[str, Any]:
+    """Leave PyTorch's values in `folder`, and return the file's name as {"reference": …}."""
+    from .recipe import load_recipe
+    from .torch_reference import reference_values
 
-    inputs, plain = load_inputs(folder), Variant(torch.get_num_threads())
-    dtypes = {"truth": torch.float64, "eager": torch.float32}
-    losses = {name: TorchSide(ports.get(port), inputs, plain, dtype).one_pass()[1] for name, dtype in dtypes.items()}
-    Path(folder, REFERENCE).write_text(json.dumps(losses))
-    return losses
+    found, file = reference_values(load_recipe(folder), load_inputs(folder)), Path(folder, REFERENCE)
+    np.savez(file, truth=found.truth, eager=found.eager)
+    return {"reference": str(file)}
+
+
+def load_reference(folder: str, dtype: str, task: str) -> Reference:
+    """Read what `reference_losses` left."""
+    with np.load(Path(folder, REFERENCE)) as arrays:
+        return Reference(arrays["truth"], arrays["eager"], dtype, task)
 
 
 def make_side(framework: str, port: str, folder: str) -> Side:
-    """Return the framework's side of the port, warm."""
-    from jaxport import ports
-
-    from .inputs import load_inputs
-
-    if framework == "jax":
-        from .jax_side import JaxSide
-
-        return JaxSide(ports.get(port), load_inputs(folder))
+    """Return the framework's side of the port's task, warm."""
+    inputs = load_inputs(folder)
+    if not framework.startswith("torch"):
+        return _side_with_jax(framework, port, inputs)
+    from .recipe import load_recipe
     from .torch_search import TorchBest
 
-    reference = Reference(**json.loads(Path(folder, REFERENCE).read_text()))
-    return TorchBest(framework, ports.get(port), load_inputs(folder), reference)
+    return TorchBest(framework, load_recipe(folder), inputs, load_reference(folder, inputs.dtype, inputs.task))
+
+
+def _side_with_jax(framework: str, port: str, inputs: Inputs) -> Any:
+    from jaxport import ports
+
+    if framework == "keras":
+        from .keras_side import KerasSide  # pyright: ignore[reportMissingImports]
+
+        return KerasSide(ports.get(port), inputs)
+    from .epoch_jax import JaxEpoch
+    from .infer_jax import JaxInfer
+    from .jax_side import JaxSide
+
+    kind = {"step": JaxSide, "epoch": JaxEpoch}.get(inputs.task, JaxInfer)
+    return kind(ports.get(port), inputs)
+
+
+def start(framework: str, port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Take the first step or epoch of this process; return its seconds, when it was done, and the memory that it took.
+
+    `choice` is the PyTorch variant that the search has found.
+    """
+    inputs = load_inputs(folder)
+    if framework.startswith("torch"):
+        from .epoch_torch import TorchEpoch
+        from .memory import torch_peak_mb as peak_mb
+        from .recipe import load_recipe
+        from .torch_model import Variant
+
+        side: Any = TorchEpoch(load_recipe(folder), inputs, Variant(*request["choice"]), warm=False)
+    else:
+        from .memory import jax_peak_mb as peak_mb
+
+        side = _side_with_jax(framework, port, inputs)
+    begin = time.perf_counter()
+    (side.first_epoch if request["what"] == "epoch" else side.first_step)()
+    return {"seconds": time.perf_counter() - begin, "at": time.time(), "peak_memory_mb": peak_mb()}
 
 
 def serve(role: str, port: str, folder: str, requests: TextIO, answer: Callable[[dict[str, Any]], None]) -> None:
@@ -104,11 +175,13 @@ def serve(role: str, port: str, folder: str, requests: TextIO, answer: Callable[
         try:
             if request["do"] == "round":
                 assert side is not None
-                answer(timed_round(side, request["seconds"]))
+                answer(packed(timed_round(side, request["seconds"]), Path(folder, f"{role}.npy")))
+            elif request["do"] == "start":
+                answer(start(role, port, folder, request))
             elif role == "setup":
-                answer(set_up(port, folder, request["steps"]))
+                answer(set_up(port, folder, request))
             elif role == "reference":
-                answer(reference_losses(port, folder))
+                answer(reference_losses(folder))
             else:
                 side = make_side(role, port, folder)
                 answer(side.facts())

@@ -1,0 +1,67 @@
+"""PyTorch's own values of a task, in float64 (the truth) and in the precision that is measured (the yardstick)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from .epoch_torch import TorchEpoch
+from .infer_torch import TorchInfer
+from .inputs import Inputs
+from .recipe import Recipe
+from .rows import Reference
+from .torch_model import DTYPES, Variant
+from .torch_side import TorchSide
+
+# One run is a single draw of the rounding errors, and of few numbers it may happen to be next to zero: where there are
+# few, the yardstick is the largest error of so many further runs, each number's last bit changed at random.
+DRAWS = 3
+
+
+def reference_values(recipe: Recipe, inputs: Inputs) -> Reference:
+    """Return PyTorch's values, of the run that a framework's `one_pass` returns the values of."""
+    plain = Variant(torch.get_num_threads())
+    if inputs.task == "step":
+        runs = [TorchSide(recipe, inputs, plain, dtype).values() for dtype in (torch.float64, DTYPES[inputs.dtype])]
+        return Reference(runs[0], runs[1], inputs.dtype)
+    run = _epoch_losses if inputs.task == "epoch" else _outputs
+    truth = run(recipe, inputs, torch.float64, None)
+    generators = [None, *map(np.random.default_rng, range(DRAWS))]
+    eager = np.stack([run(recipe, inputs, DTYPES[inputs.dtype], rng) for rng in generators])
+    worst = np.abs(eager - truth).argmax(0)
+    return Reference(truth, np.take_along_axis(eager, worst[None], 0)[0], inputs.dtype, inputs.task)
+
+
+def _epoch_losses(recipe: Recipe, inputs: Inputs, dtype: torch.dtype, rng: np.random.Generator | None) -> Any:
+    """Return the gate's losses; with a generator of other weights and of batches in another order within."""
+    assert inputs.order is not None
+    changed = inputs if rng is None else replace(inputs, weights=_nudged(inputs.weights, rng))
+    side = TorchEpoch(recipe, changed, Variant(torch.get_num_threads()), dtype, warm=False)
+    return np.asarray(side.gate(None if rng is None else _reordered(inputs.order, inputs.batch, rng)))
+
+
+def _outputs(recipe: Recipe, inputs: Inputs, dtype: torch.dtype, rng: np.random.Generator | None) -> Any:
+    if rng is not None:
+        x = _nudged({"x": inputs.x}, rng)["x"]
+        inputs = replace(inputs, weights=_nudged(inputs.weights, rng), x=x)
+    return TorchInfer(recipe, inputs, Variant(torch.get_num_threads(), ""), dtype).values()
+
+
+def _nudged(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return float32 arrays with each number's last bit up, down or as it was."""
+
+    def nudge(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind != "f":
+            return array
+        return np.nextafter(array, array + rng.choice([-1, 0, 1], array.shape).astype(array.dtype))
+
+    return {name: nudge(array) for name, array in arrays.items()}
+
+
+def _reordered(order: np.ndarray, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the same batches, each in another order."""
+    parts = [order[:, first : first + batch] for first in range(0, order.shape[1], batch)]
+    return np.concatenate([rng.permuted(part, axis=1) for part in parts], axis=1)
