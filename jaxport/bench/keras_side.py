@@ -13,6 +13,7 @@ import numpy as np
 from jaxport.errors import JaxportError
 
 from .inputs import Inputs
+from .jax_side import device_facts
 from .keras_models import DROPOUT_RATE, LOSSES, METRICS, OPTIMIZERS, build, check, moved
 
 if TYPE_CHECKING:
@@ -71,10 +72,11 @@ class KerasSide:
         start = time.perf_counter()
         self._call(1)
         first = time.perf_counter() - start
-        again = self._seconds(1)
+        found = device_facts()  # with the memory so far, before others are tried
+        found["versions"] = {"keras": self.keras.__version__, **found["versions"]}
+        found["compile_s"] = max(0.0, first - self._seconds(1))
         self._search()
-        found = {"compile_s": max(0.0, first - again), "variant": self._variant()}
-        return _device_facts(self.keras) | found | ({"first_epoch_s": first} if self.task == "epoch" else {})
+        return found | {"variant": self._variant()} | ({"first_epoch_s": first} if self.task == "epoch" else {})
 
     def one_pass(self) -> tuple[float, Any]:
         """Work through a pass from the initial weights; return its seconds, and the values that the gate compares."""
@@ -187,20 +189,6 @@ def _prefer_exact_products() -> None:
     import jax
 
     jax.config.update("jax_default_matmul_precision", "highest")
-
-
-def _device_facts(keras: Any) -> dict[str, Any]:
-    import jax
-
-    from .cores import available_cores
-
-    device, cores = jax.devices()[0], available_cores()  # XLA uses all of them
-    on_cpu = device.platform == "cpu"
-    return {
-        "threads": cores if on_cpu else None,
-        "device": f"cpu, {cores} thread{'s'[: cores > 1]}" if on_cpu else device.device_kind,
-        "versions": {"keras": keras.__version__, "jax": jax.__version__},
-    }
 
 
 def _replay(keras: Any, masks: np.ndarray) -> Any:

@@ -43,7 +43,7 @@ def thousands(value: float | None) -> str:
 
 def how(row: Row) -> str:
     """Return how the framework ran, and why there is no ratio."""
-    return "; ".join(text for text in (row.variant, row.device, row.reason) if text)
+    return "; ".join(text for text in (row.variant, row.device, row.data, row.reason) if text)
 
 
 _COLUMNS = (

@@ -17,7 +17,7 @@ from .rows import Row
 
 WHAT = "jaxport bench"
 SCHEMA = 1
-_TEXT = {"port", "framework", "device", "reason", "variant", "task", "dtype"}
+_TEXT = {"port", "framework", "device", "reason", "variant", "task", "dtype", "data"}
 _WHOLE = {"steps", "batch", "rounds"}
 _NEEDED = {"port", "framework", "task", "dtype"} | _WHOLE
 
