@@ -18,20 +18,24 @@ _TASKS = {
 }
 METHOD = """\
 Every framework has a process of its own for every port; all stay warm, one at a time works, and they take turns over
-the rounds. A time is the median of the rounds. All get the same weights, batches and dropout masks. PyTorch is shown at
-its best: threads, layout, optimiser (plain, foreach, fused, compiled) and torch.compile are tried before anything is
-timed, and what was taken stands in the table.
+the rounds. A time is the median of the rounds. All get the same weights and examples. PyTorch is shown at its best:
+threads, layout, optimiser (plain, foreach, fused, compiled) and torch.compile are tried before anything is timed, and
+what was taken stands in the table. Keras 3 runs on JAX by its own `fit` and `predict_on_batch`, with PyTorch's ε and
+PyTorch's first state of the optimiser; its Adam computes 1 − βᵗ to all digits, as PyTorch does.
 
 **A ratio is PyTorch's best time ÷ this one: above 1 is faster than PyTorch.** It is given only where both computed the
-same: the losses of the timed steps (of inference, the outputs) are PyTorch's up to PyTorch's own rounding, at the same
-precision. Compilation is no part of a time; it stands beside it.
+same at the same precision, judged by PyTorch's own rounding. Compilation is no part of a time; it stands beside it.
 
-- *Training step*: forward, loss, backward, optimiser; data in memory.
-- *Whole epoch*: from data in memory to new weights, through each framework's own way to batches. Milliseconds are those
-  of the epoch.
-- *Inference*: forward of one batch. Milliseconds are those of the batch.
-- *first epoch*: the first call of training, with all compilation; *second start*: a new process until its first step,
-  where an earlier one has left what it compiled; *peak*: largest memory of the process.
+- *Training step*: forward, loss, backward, optimiser; batches in memory, the same dropout masks. Compared: the losses
+  of the timed steps.
+- *Whole epoch*: from the data set's examples in memory to new weights, loss and metrics, through each framework's own
+  way to batches; milliseconds are those of an epoch. Compared: the losses of a short run of the same call, in the same
+  order and without dropout.
+- *Inference*: forward of one batch, each call awaited. Compared: the outputs.
+- *first epoch*: the first call of training, with all compilation; *second start*: from a new process to the end of its
+  first step, imports included, where an earlier process has left what it compiled; *peak*: largest memory of a process.
+  The three are measured with whole epochs.
+- bfloat16: parameters and optimiser in float32, the model computed in bfloat16, the loss in float32.
 """
 
 
@@ -88,7 +92,7 @@ def _head(result: Result, compared: Sequence[Pair], picture: str | None, again: 
     lines = [
         "# Benchmarks\n",
         f"JAX beside PyTorch at its best, on {ports} port{'s'[: ports != 1]}. Written by `{again}`; do not edit.\n",
-        f"Of {len(compared)} comparisons, jaxport is ahead in {len(compared) - len(behind)} and behind in {len(behind)}"
+        f"Of {len(compared)} comparison{'s'[: len(compared) != 1]}, jaxport is ahead in {len(compared) - len(behind)} and behind in {len(behind)}"
         + (f"; {refused} more have no ratio, with the reason below.\n" if refused else ".\n"),
     ]
     if picture:
@@ -175,8 +179,14 @@ def _repeat(result: Result, again: str) -> str:
     {result.command}
     {again}
 
-Nothing else should run meanwhile: above a load average of about 1 the other work is measured too. What changed since a
-stored result: `jaxport bench --compare FILE.json`. The file's form is `docs/benchmarks.schema.json`.
+Nothing else should run meanwhile: above a load average of about 1 the other work is measured too.
+
+- `jaxport bench NAME --task step,epoch --dtype all --rounds 11` measures less, or more.
+- `--out FILE.json` keeps the result after every port; `--resume` goes on with it after an interruption, on the same
+  machine with the same versions and settings. Its form is [benchmarks.schema.json](benchmarks.schema.json).
+- `--compare FILE.json` says what changed since: "faster" or "slower" where two medians differ by more than both spreads
+  (median − fastest round) together, and what else is not as it was: machine, versions, settings, load.
+- `--from FILE.json` shows a kept result; `--markdown`, `--json` and `--picture FILE.png` show it in other forms.
 """
 
 
