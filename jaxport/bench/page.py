@@ -89,11 +89,13 @@ def _head(result: Result, compared: Sequence[Pair], picture: str | None, again: 
     behind = [pair for pair in compared if _ratio(pair) < 1]
     ports = len({row.port for row in result.rows})
     refused = len({_about(row) for row in result.rows}) - len(compared)
+    count, ahead = len(compared), len(compared) - len(behind)
+    verdict = f"Of {count} comparison{'s'[: count != 1]}, jaxport is ahead in {ahead} and behind in {len(behind)}"
+    more = f"; {refused} more have no ratio, with the reason below" if refused else ""
     lines = [
         "# Benchmarks\n",
         f"JAX beside PyTorch at its best, on {ports} port{'s'[: ports != 1]}. Written by `{again}`; do not edit.\n",
-        f"Of {len(compared)} comparison{'s'[: len(compared) != 1]}, jaxport is ahead in {len(compared) - len(behind)} and behind in {len(behind)}"
-        + (f"; {refused} more have no ratio, with the reason below.\n" if refused else ".\n"),
+        f"{verdict}{more}.\n",
     ]
     if picture:
         lines.append(f"![How many times as fast as the best PyTorch, by port and task]({picture})\n")
