@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 import jax
+from flax import nnx
 
 from jaxport.engine import Model
 from jaxport.interop.state_dict import load_state_dict
@@ -13,6 +15,7 @@ from jaxport.interop.state_dict import load_state_dict
 from .epoch_inputs import GATE_SEED
 from .inputs import Inputs
 from .jax_side import device_facts
+from .process import WorkerError
 
 if TYPE_CHECKING:
     from jaxport.nn import Module
@@ -39,8 +42,10 @@ class JaxEpoch:
         first = time.perf_counter() - start
         assert self.model.history is not None
         history = self.model.history
-        self.one_pass()
-        return device_facts() | {
+        self._fit(len(self.inputs.x), self.steps)
+        facts = device_facts()  # before the gate's run, which is not part of the memory
+        self.values()
+        return facts | {
             "compile_s": history.compile_seconds,
             "variant": f"Model.fit, {history.dispatch}",
             "first_epoch_s": first,
@@ -52,6 +57,7 @@ class JaxEpoch:
         start = time.perf_counter()
         self._fit(len(self.inputs.x), self.steps)
         seconds = time.perf_counter() - start
+        self._check_pass()
         return seconds, self.values()
 
     def values(self) -> list[float]:
@@ -62,7 +68,7 @@ class JaxEpoch:
         if not self.losses:
             assert self.inputs.order is not None
             epochs, rows = self.inputs.order.shape
-            model = self._model(_without_dropout(self.port.build(0)))
+            model = self._model(without_dropout(nnx.clone(self.model.module)))
             history = self._fit(rows, epochs, model, GATE_SEED)
             self.losses = [float(loss) for loss in history.columns["loss"]]
         return self.losses
@@ -82,6 +88,14 @@ class JaxEpoch:
         jax.block_until_ready(model._state)
         return history
 
+    def _check_pass(self) -> None:
+        """Refuse a call that did not take all steps, or whose losses are not finite."""
+        history, steps = self.model.history, self.steps * -(-len(self.inputs.x) // self.inputs.batch)
+        assert history is not None
+        losses = history.columns["loss"]
+        if history.steps != steps or len(losses) != self.steps or not all(map(math.isfinite, losses)):
+            raise WorkerError(f"the timed call took {history.steps} of {steps} steps; losses {losses[:3]}")
+
     def _reset(self) -> None:
         """Put the initial weights back, and the optimiser to its start; nothing is compiled anew."""
         load_state_dict(self.model.module, self.inputs.weights)
@@ -96,7 +110,8 @@ class JaxEpoch:
         return model
 
 
-def _without_dropout(module: Module) -> Module:
+def without_dropout(module: Module) -> Module:
+    """Return the module with every dropout's rate 0."""
     for part in module.modules():
         if "Dropout" in type(part).__name__:
             part.p = 0.0  # type: ignore[attr-defined]

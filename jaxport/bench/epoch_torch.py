@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 
 from .inputs import Inputs
+from .process import WorkerError
 from .recipe import Recipe
 from .torch_metrics import METRICS
-from .torch_model import TorchModel, Variant, compiled
+from .torch_model import TorchModel, Variant
 
 if TYPE_CHECKING:
     from jaxport.port import Port
@@ -42,10 +44,15 @@ class TorchEpoch(TorchModel):
         super().__init__(port, inputs, variant, dtype)
         assert inputs.order is not None
         self.inputs, self.steps, self.batch = inputs, inputs.steps, inputs.batch
-        self.most = -(-len(inputs.x) // inputs.batch)  # steps of an epoch
+        self.per_epoch = -(-len(inputs.x) // inputs.batch)
+        self.most = self.per_epoch * self.steps
         self.model.train()
         self.metrics = [METRICS[call.name](**call.options) for call in self.recipe.metrics]
-        self.x, self.y, self.order = self._examples(inputs.x), self.tensor(inputs.y), torch.from_numpy(inputs.order)
+        self.x, self.y, self.order = (
+            self._examples(inputs.x),
+            self.tensor(inputs.y).cpu(),
+            torch.from_numpy(inputs.order),
+        )
         criterion = self.make_criterion()
         self.summed = getattr(criterion, "reduction", "mean") == "sum"
 
@@ -53,7 +60,7 @@ class TorchEpoch(TorchModel):
             prediction = self.predict(x if self.variant.prepared or self.variant.loader else self.prepare(x))
             return criterion(prediction, y), prediction
 
-        self._forward = compiled(forward, variant.compiled)
+        self._forward = self.compiled(forward)
         self.prepare_optimizer()
         self.losses: list[float] = []
         if warm:
@@ -64,13 +71,19 @@ class TorchEpoch(TorchModel):
     def one_pass(self, limit: int | None = None) -> tuple[float, list[float]]:
         """Train over the epochs of a pass from the initial weights; return the seconds, and the gate's losses.
 
-        With a limit: over the examples of so many steps, in one epoch.
+        With a limit of so many steps: over their examples in one epoch, or over some epochs, whose time per step is
+        taken for that of the steps.
         """
         torch.set_num_threads(self.variant.threads)
-        rows = len(self.x) if limit is None else min(limit * self.batch, len(self.x))
         self.reset()
-        seconds, _ = self.train(self.x[:rows], self.y[:rows], self.steps if limit is None else 1)
-        return seconds, self.values() if limit is None else []
+        if limit is not None:
+            rows, epochs = min(limit * self.batch, len(self.x)), max(1, limit // self.per_epoch)
+            steps = min(limit, self.per_epoch) * epochs
+            return self.train(self.x[:rows], self.y[:rows], epochs)[0] * limit / steps, []
+        seconds, losses = self.train(self.x, self.y, self.steps)
+        if not all(map(math.isfinite, losses)):
+            raise WorkerError(f"the timed epochs' losses are {losses[:3]}")
+        return seconds, self.values()
 
     def values(self) -> list[float]:
         """Return what the gate compares: the mean loss of each epoch of its short run, which is made once."""
@@ -108,36 +121,44 @@ class TorchEpoch(TorchModel):
         """Train over whole epochs; return the seconds from examples in memory to the last metrics, and the losses."""
         self.synchronize()
         start = time.perf_counter()
-        x, y = x.to(self.device), y.to(self.device)
+        if not self.variant.loader:  # the tutorials bring each batch to the device by itself
+            x, y = x.to(self.device), y.to(self.device)
         if self.variant.prepared or self.variant.loader:
             x = self.prepare(x)
         loader = self._loader(x, y) if self.variant.loader and orders is None else None
         losses = []
         for epoch in range(epochs):
             batches = loader or self._batches(x, y, None if orders is None else orders[epoch])
-            losses.append(self._epoch(iter(batches), x, y)[0])
+            losses.append(self._epoch(iter(batches))[0])
         self.synchronize()
         return time.perf_counter() - start, losses
 
-    def _epoch(self, batches: Batches, x: torch.Tensor, y: torch.Tensor) -> list[float]:
+    def _epoch(self, batches: Batches) -> list[float]:
         """Return the loss of an epoch and its metrics."""
         losses: list[Any] = []
-        predictions, targets, sizes = [], [], []
-        forward, take_step, optimizer, eager_loss = self._forward, self.take_step, self.optimizer, self.variant.loader
+        predictions, targets = [], []
+        forward, take_step, optimizer, tutorial = self._forward, self.take_step, self.optimizer, self.variant.loader
         for images, labels in batches:
+            if tutorial:
+                images, labels = images.to(self.device), labels.to(self.device)
             optimizer.zero_grad(set_to_none=True)
             loss, prediction = forward(images, labels)
             loss.backward()
             take_step()
-            losses.append(loss.item() if eager_loss else loss.detach())
-            predictions.append(prediction.detach())
+            losses.append(loss.item() if tutorial else self.kept(loss))
+            predictions.append(self.kept(prediction))
             targets.append(labels)
-            sizes.append(len(labels))
-        weights = torch.ones(len(losses)) if self.summed else torch.tensor(sizes)
-        values = torch.tensor(losses) if eager_loss else torch.stack(losses).cpu()
-        total = (values.double() * weights).sum() / (1 if self.summed else weights.sum())
-        whole = torch.cat(predictions), torch.cat(targets)
-        return [float(total), *(float(metric(*whole)) for metric in self.metrics)]
+        whole = [each[0] if len(each) == 1 else torch.cat(each) for each in (predictions, targets)]
+        return [self._mean(losses, targets), *(float(metric(*whole)) for metric in self.metrics)]
+
+    def _mean(self, losses: list[Any], targets: list[torch.Tensor]) -> float:
+        """Return the mean over the examples; of summed losses their sum."""
+        if len(losses) == 1:
+            return float(losses[0])
+        values = losses if self.variant.loader else torch.stack(losses).tolist()
+        sizes = [1 if self.summed else len(labels) for labels in targets]
+        total = sum(value * size for value, size in zip(values, sizes, strict=True))
+        return total if self.summed else total / sum(sizes)
 
     def _batches(self, x: torch.Tensor, y: torch.Tensor, order: torch.Tensor | None) -> Batches:
         count, size = len(x), self.batch

@@ -10,7 +10,7 @@ import torch
 
 from .inputs import Inputs
 from .recipe import Recipe
-from .torch_model import TorchModel, Variant, compiled
+from .torch_model import TorchModel, Variant
 
 if TYPE_CHECKING:
     from jaxport.port import Port
@@ -36,8 +36,7 @@ class TorchInfer(TorchModel):
         if self.half:
             _convert(self.model)
             self.x = self.x.to(torch.bfloat16) if self.x.is_floating_point() else self.x
-        options = {"options": {"freezing": True}} if variant.freezing else {}
-        self._forward = compiled(self._apply, variant.compiled, **options)
+        self._forward = self.compiled(self._apply)
         self.first_step_s, self.first_steps = self.one_pass(1)[0], 1
 
     def one_pass(self, limit: int | None = None) -> tuple[float, np.ndarray]:

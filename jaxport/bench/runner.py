@@ -16,7 +16,7 @@ from .process import Worker, WorkerError, environment, worker_command
 from .rows import Measurement, Reference, Row, judge
 from .starts import measure_starts
 from .tasks import DTYPES, FRAMEWORKS, TASKS, does_not_apply
-from .worker import load_reference, unpacked
+from .values import load_reference, unpacked
 
 # Nothing waits longer than this: for imports, compiling and trying alternatives; and for one round.
 PREPARE_TIMEOUT_S = 900.0
@@ -68,8 +68,8 @@ def run(
 
     - "step": the losses of the timed steps themselves, dropout masks replayed. Batches are on the device already.
     - "epoch": from the data set's examples in memory to new weights, loss and metrics: shuffled, prepared, batched,
-      with the last short batch. Both draw orders and dropout of their own there; what is compared are the losses of a short
-      run of the same call on fewer examples, from the same weights in the same order, without dropout.
+      with the last short batch. Orders and dropout are each framework's own there; what is compared are the losses
+      of a short run of the same call on fewer examples, from the same weights in the same order, without dropout.
     - "infer-1", "infer-256": the outputs of the timed calls.
 
     "bfloat16" has parameters and optimiser in float32, computes the model in bfloat16, and losses in float32.

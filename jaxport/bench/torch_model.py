@@ -32,6 +32,7 @@ class Variant(NamedTuple):
         loader: whether an epoch is the tutorials' loop over a DataLoader.
         prepared: whether an epoch's inputs are prepared all at once, at the start, rather than batch by batch.
         freezing: whether a compiled model has its weights as constants; inference alone.
+        graphs: whether a compiled model is replayed as CUDA graphs; on GPUs alone.
     """
 
     threads: int
@@ -41,11 +42,13 @@ class Variant(NamedTuple):
     loader: bool = False
     prepared: bool = False
     freezing: bool = False
+    graphs: bool = False
 
     def __str__(self) -> str:
         parts = [
             "torch.compile" if self.compiled else "eager",
             *(["weights as constants"] if self.freezing else []),
+            *(["CUDA graphs"] if self.graphs else []),
             *(["channels_last"] if self.channels_last else []),
             *(["DataLoader"] if self.loader else []),
             *(["prepared at once"] if self.prepared else []),
@@ -100,6 +103,16 @@ class TorchModel:
         name = self.recipe.loss.name
         loss = getattr(reference.find(self.recipe.name), name, None) or getattr(torch.nn, name)
         return loss(*self.recipe.loss.args, **self.recipe.loss.options)
+
+    def compiled(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the forward pass through torch.compile, if the variant says so."""
+        chosen = {"freezing": self.variant.freezing, "triton.cudagraphs": self.variant.graphs}
+        options = {name: True for name, wanted in chosen.items() if wanted}
+        return compiled(forward, self.variant.compiled, **({"options": options} if options else {}))
+
+    def kept(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return what stays when the next step is taken: a CUDA graph writes its results over the last ones."""
+        return tensor.detach().clone() if self.variant.graphs else tensor.detach()
 
     def predict(self, x: torch.Tensor) -> torch.Tensor:
         """Run the model, in half precision where that is wanted, and return what the loss takes."""

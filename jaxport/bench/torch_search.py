@@ -104,7 +104,12 @@ class TorchBest:
     def _try(self, variant: Variant) -> None:
         try:
             side = make_side(self.port, self.inputs, variant)
-        except (RuntimeError, TypeError, ValueError):  # an option that this optimiser or device does not have
+        except (
+            JaxportError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):  # an option that this optimiser or device does not have
             return
         self.ms, ms = _trial_ms(self.side, side)
         if ms < self.ms and disagreement(side.values(), self.reference):
@@ -122,6 +127,8 @@ class TorchBest:
         yield from threads[:1]
         if framework == "torch-compile" and self.convolutional:
             yield {"channels_last": True}
+        if framework == "torch-compile" and torch.cuda.is_available():
+            yield {"graphs": True}
         if self.inputs.task.startswith("infer"):
             yield from [{"freezing": True}] if framework == "torch-compile" else []
         elif framework != "torch-dataloader":  # the tutorials' loop has the optimiser as it comes

@@ -10,7 +10,7 @@ import torch
 
 from .inputs import Inputs
 from .recipe import Recipe
-from .torch_model import TorchModel, compiled
+from .torch_model import TorchModel
 from .torch_model import Variant as Variant
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TorchSide(TorchModel):
             (self.laid_out(self.tensor(x)), self.tensor(y)) for x, y in zip(inputs.x, inputs.y, strict=True)
         ]
         criterion = self.make_criterion()
-        self._forward = compiled(lambda x, y: criterion(self.predict(x), y), variant.compiled)
+        self._forward = self.compiled(lambda x, y: criterion(self.predict(x), y))
         self.prepare_optimizer()
         self.first_step_s, self.first_steps = self.one_pass(1)[0], 1
 
@@ -69,7 +69,7 @@ class TorchSide(TorchModel):
             loss = forward(x, y)
             loss.backward()
             take_step()
-            losses.append(loss.detach())
+            losses.append(self.kept(loss))
         self.synchronize()
         seconds = time.perf_counter() - start
         return seconds, torch.stack(losses).double().tolist()

@@ -17,20 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-import numpy as np
-
 from jaxport.errors import JaxportError
 
 from .inputs import Inputs, load_inputs
-from .rows import Reference, Values
+from .rows import Values
+from .values import load_reference, packed, save_reference
 
-REFERENCE = "reference.npz"
 # The untimed part of a pass can take longer than its steps.
 _MOST_PASSES = 200
 # A pass of so many seconds needs no other before it to be warm.
 _LONG_S = 1.0
-# More numbers than this go through a file.
-_MOST_NUMBERS = 1_000
 
 
 class Side(Protocol):
@@ -67,20 +63,6 @@ def timed_round(side: Side, seconds: float) -> dict[str, Any]:
     return {"ms": 1000 * total / (passes * side.steps), "losses": values}
 
 
-def packed(content: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Return an answer whose values, where they are many, lie in `file`."""
-    values = content.get("losses")
-    if values is None or len(values) <= _MOST_NUMBERS:
-        return content | ({} if values is None else {"losses": list(map(float, values))})
-    np.save(file, np.asarray(values))
-    return content | {"losses": str(file)}
-
-
-def unpacked(values: Any) -> Values:
-    """Return the values of an answer."""
-    return np.load(values) if isinstance(values, str) else values
-
-
 def set_up(port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
     """Write the port's inputs and recipe into `folder`; return what the rows say of them."""
     from jaxport import ports
@@ -108,15 +90,7 @@ def reference_losses(folder: str) -> dict[str, Any]:
     from .recipe import load_recipe
     from .torch_reference import reference_values
 
-    found, file = reference_values(load_recipe(folder), load_inputs(folder)), Path(folder, REFERENCE)
-    np.savez(file, truth=found.truth, eager=found.eager)
-    return {"reference": str(file)}
-
-
-def load_reference(folder: str, dtype: str, task: str) -> Reference:
-    """Read what `reference_losses` left."""
-    with np.load(Path(folder, REFERENCE)) as arrays:
-        return Reference(arrays["truth"], arrays["eager"], dtype, task)
+    return {"reference": save_reference(reference_values(load_recipe(folder), load_inputs(folder)), folder)}
 
 
 def make_side(framework: str, port: str, folder: str) -> Side:
