@@ -88,7 +88,7 @@ class KerasSide:
         if self.task == "infer":
             return np.asarray(self.output, np.float64).ravel()
         if self.task == "step":
-            return [float(loss) for loss in np.asarray(self.recorder.values)]
+            return [float(loss) for loss in np.asarray(self.recorder.values.value)]
         self.losses = self.losses or self._gate()
         return self.losses
 
@@ -127,7 +127,7 @@ class KerasSide:
         options = {} if self.executions == 1 else {"steps_per_execution": self.executions}
         model.compile(optimizer, loss, metrics=metrics, **options)
         optimizer.build(model.trainable_variables)
-        self.start = [(variable, np.array(variable)) for variable in (*model.variables, *optimizer.variables)]
+        self.start = [(variable, np.array(variable.value)) for variable in (*model.variables, *optimizer.variables)]
 
     def _reset(self) -> None:
         for variable, value in self.start:
