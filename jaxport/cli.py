@@ -10,13 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, cli_compare, cli_parity
+from . import __version__, cli_bench, cli_compare, cli_parity
 from .errors import JaxportError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-FRAMEWORKS = ("jax", "torch", "torch-channels-last", "torch-compile")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,12 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     command = add("compare", _compare, "compare any JAX model with any PyTorch model; exit 0 if they are the same")
     cli_compare.add_arguments(command)
 
-    command = add("bench", _bench, "time training steps beside PyTorch, each framework in its own process")
-    command.add_argument("names", nargs="*", metavar="NAME", help="ports (default: all)")
-    command.add_argument(
-        "--frameworks", type=_frameworks, default=list(FRAMEWORKS), metavar="LIST", help=",".join(FRAMEWORKS)
-    )
-    command.add_argument("--json", action="store_true", help="print the rows as JSON")
+    command = add("bench", _bench, "time ports beside PyTorch at its best, each framework in its own process")
+    cli_bench.add_arguments(command, _positive)
 
     command = add(
         "convert", _convert, "convert weights between .pt/.pth/.pkl (a state dict) and .safetensors, bit for bit"
@@ -145,13 +139,6 @@ def _natural(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be an integer from 0 to 4294967295, got {text!r}")
     return int(text)
-
-
-def _frameworks(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := [name for name in names if name not in FRAMEWORKS]:
-        raise argparse.ArgumentTypeError(f"unknown {unknown[0]!r}; choose from {','.join(FRAMEWORKS)}")
-    return names
 
 
 def _print_json(value: Any) -> None:
@@ -334,18 +321,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    names = _selected(options.names)
-    if options.frameworks != ["jax"]:
-        _needs_torch("bench")
-    from . import bench
-
-    with _console().status("starting") as status:
-        rows = bench.run(names, options.frameworks, on_progress=lambda progress: status.update(progress.text))
-    if options.json:
-        _print_json([dataclasses.asdict(row) for row in rows])
-    else:
-        _print_table(bench.table(rows))
-    return 0
+    return cli_bench.run(options, _needs_torch)
 
 
 def _rosetta(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from jaxport import bench, ports
-from jaxport.bench import runner
+from jaxport.bench import runner, store
 from jaxport.bench.inputs import dropout_calls, load_inputs, make_inputs, save_inputs
 from jaxport.bench.process import Worker
 from jaxport.errors import JaxportError, UsageError
@@ -215,7 +215,7 @@ def test_the_table_is_put_between_the_markers():
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     text = f"before\n{script.BEGIN}\nold\n{script.END}\nafter\n"
-    new = script.section(rows(), "python benchmarks/run.py")
+    new = script.section(store.begin("python benchmarks/run.py", {}).with_rows(rows()))
     assert script.replace_section(text, new, Path("README.md")) == text.replace("old\n", new)
     assert "`python benchmarks/run.py` on " in new
     with pytest.raises(UsageError, match=r"README\.md must have"):
