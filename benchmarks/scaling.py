@@ -40,7 +40,7 @@ from jaxport.viz.table import write_atomic
 
 ROOT = Path(__file__).parents[1]
 SIDES = Path(__file__).parent / "scaling_sides.py"
-ROUND_S, PAUSE_S = 0.3, 0.05
+ROUND_S, PAUSE_S, QUICK_S = 0.3, 0.05, 0.05
 PREPARE_TIMEOUT_S, ROUND_TIMEOUT_S = 600.0, 300.0
 # Losses of a first epoch may differ by this part: rounding, and no more.
 LOSS_RTOL = 1e-3
@@ -77,7 +77,7 @@ def stored(path: Path, again: bool, check: bool) -> dict[str, Any]:
 
 def save(state: Mapping[str, Any], folder: Path) -> None:
     """Write the results."""
-    write_atomic(folder / "scaling.json", (json.dumps(state, indent=1, sort_keys=True) + "\n").encode())
+    write_atomic(folder / "scaling.json", (json.dumps(state, indent=1) + "\n").encode())
 
 
 # ------------------------------------------------------------------------------------------------------- the measuring
@@ -167,7 +167,7 @@ def run(state: dict[str, Any], axes: tuple[str, ...], quick: bool, rounds: int, 
     with Progress(console=console) as bar:
         task = bar.add_task("limits", total=len(missing) + 1)
         if state["limits"] is None:
-            state["limits"] = {**limits.measure().to_json(), "load": load_average()}
+            state["limits"] = {**limits.measure(QUICK_S if quick else limits.SECONDS).to_json(), "load": load_average()}
             save(state, folder)
         bar.advance(task)
         for (axis, name), group in groupby(missing, lambda point: "ports" if point.axis == "ports" else point[:2]):

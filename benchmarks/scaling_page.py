@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,7 +142,8 @@ fixed one. *Floor*: the greater of operations ÷ the fastest matrix product and 
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
     """Return a Markdown table whose first `left` columns are text."""
     rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, rule, *rows]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
 
 
 def limits_table(limits: Limits, load: float | None) -> str:
@@ -177,7 +179,9 @@ def chapter(state: State, axis: str, limits: Limits) -> str:
     rows = rows if torch else [[*row[:3], *row[5:7]] for row in rows]
     fitted = table(["network", "framework", "a, ms", "b, µs", "c", "off by", "from"], fits, 2) if fits else ""
     picture = f"![{what.title}](images/scaling_{axis}.png)"
-    return "\n\n".join(part for part in (f"## {what.title}", what.text, picture, fitted, table(header, rows)) if part)
+    return "\n\n".join(
+        part for part in (f"## {what.title}", fill(what.text, 120), picture, fitted, table(header, rows)) if part
+    )
 
 
 HEADER = ["jaxport, ms", "PyTorch, ms", "ratio", "floor, ms", "jaxport ÷ floor", "PyTorch ran"]

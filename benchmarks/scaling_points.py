@@ -18,9 +18,9 @@ NOT_TIMED = ("resnet", "unet")
 
 FULL: dict[str, dict[str, tuple[int, ...]]] = {
     "batch": {
-        "titanic": (1, 4, 16, 64, 256, 1024, 4096),
-        "mnist_mlp": (1, 4, 16, 64, 256, 1024, 4096),
-        "mnist_cnn": (1, 4, 16, 64, 256, 1024),
+        "titanic": (1, 8, 64, 512, 4096),
+        "mnist_mlp": (1, 8, 64, 512, 4096),
+        "mnist_cnn": (1, 4, 16, 64, 256),
     },
     "depth": {"MLP": (2, 4, 8, 16, 32)},
     "data": {"titanic": (128, 512, 2048, 8192, 32768), "mnist_mlp": (100, 400, 1600, 6400, 25600)},
@@ -29,7 +29,7 @@ FULL: dict[str, dict[str, tuple[int, ...]]] = {
 QUICK: dict[str, dict[str, tuple[int, ...]]] = {
     "batch": {"titanic": (1, 64, 4096), "mnist_mlp": (1, 64, 1024), "mnist_cnn": (1, 16, 128)},
     "depth": {"MLP": (2, 8, 32)},
-    "data": {"titanic": (128, 2048, 8192), "mnist_mlp": (100, 1600, 6400)},
+    "data": {"titanic": (128, 2048, 8192)},
     "devices": {"mnist_mlp": (1, 2, 4)},
 }
 # Steps in a timed pass: (most, examples in all of them): long enough to time, short enough for rounding and patience.
