@@ -61,11 +61,11 @@ class TorchSteps:
         reference = Reference(truth, eager)
         names = ["torch", *(["torch-channels-last"] if is_convolutional(reference_model(port)) else [])]
         found = [TorchBest(name, port, inputs, reference) for name in names]
-        sides: list[TorchSide] = [min(found, key=lambda best: best.ms).side]
+        sides: list[Any] = [min(found, key=lambda best: best.ms).side]
         if compiled:
             sides.append(TorchSide(port, inputs, sides[0].variant._replace(compiled=True)))
         right = [side for side in sides if disagreement(side.one_pass()[1], reference) is None]
-        self.side = min(right or sides[:1], key=lambda side: timed_round(side, 0.1)["ms"])
+        self.side: Any = min(right or sides[:1], key=lambda side: timed_round(side, 0.1)["ms"])
         return {"variant": _named(self.side.variant), "reference": {"truth": truth, "eager": eager}}
 
     def round(self, seconds: float) -> dict[str, Any]:
