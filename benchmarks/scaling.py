@@ -90,10 +90,16 @@ def workers(names: Mapping[Any, tuple[str, dict[str, str]]]) -> Iterator[tuple[d
         tempfile.TemporaryDirectory(prefix="jaxport-scaling-", ignore_cleanup_errors=True) as folder,
         ExitStack() as stack,
     ):
+        # Fits of one program follow each other, and only the first need wait for the compiler, which is not timed.
+        cache = {
+            "JAX_ENABLE_COMPILATION_CACHE": "true",
+            "JAX_COMPILATION_CACHE_DIR": str(Path(folder, "xla")),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        }
         started = {}
         for name, (framework, extra) in names.items():
             command = [sys.executable, str(SIDES), framework]
-            started[name] = stack.enter_context(Worker(command, environment(folder, **extra)))
+            started[name] = stack.enter_context(Worker(command, environment(folder, **cache, **extra)))
         yield started, folder
 
 
@@ -122,6 +128,8 @@ def one_point(point: Point, sides: Mapping[str, Worker], folder: str, rounds: in
     with tempfile.TemporaryDirectory(dir=folder) as inputs:
         request = {"point": point, "folder": inputs, "compiled": compiled}
         facts = {name: worker.ask(request, PREPARE_TIMEOUT_S) for name, worker in sides.items()}
+        if not point.timed:
+            return result_of(facts["jax"], {}, None)
         timed = take_turns(sides, rounds)
     reason = same_losses(timed["jax"].pop("losses"), facts["jax"], facts["torch"]) if "torch" in sides else None
     return result_of(facts["jax"], {name: [timed[name]["ms"], facts[name].get("variant")] for name in sides}, reason)
@@ -139,13 +147,16 @@ def series(chosen: list[Point], rounds: int, compiled: bool) -> Iterator[tuple[P
     names = ["jax", *(["torch"] if importlib.util.find_spec("torch") and chosen[0].axis != "ports" else [])]
     with workers({name: (name, {}) for name in names}) as (sides, folder):
         for point in chosen:
-            yield point, one_point(point, sides, folder, rounds, compiled)
+            try:
+                yield point, one_point(point, sides, folder, rounds, compiled)
+            except WorkerError as error:
+                raise WorkerError(f"{point.key}: {error}") from error
 
 
 def devices(chosen: list[Point], rounds: int) -> Iterator[tuple[Point, dict[str, Any]]]:
     """Measure a series over device counts: a process for each, in turns."""
-    extra = {point: ("jax", {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(point.n)}) for point in chosen}
-    with workers(extra) as (sides, folder):
+    split = {point: {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(point.n)} for point in chosen}
+    with workers({point: ("jax", extra) for point, extra in split.items()}) as (sides, folder):
         facts = {p: worker.ask({"point": p, "folder": folder}, PREPARE_TIMEOUT_S) for p, worker in sides.items()}
         timed = take_turns(sides, rounds)
         for point in chosen:

@@ -57,6 +57,11 @@ class Point(NamedTuple):
         return {"depth": DEEP_BATCH, "devices": DEVICE_BATCH}.get(self.axis) or ports.get(self.series).batch_size or 0
 
     @property
+    def timed(self) -> bool:
+        """Whether it is timed, and not only counted."""
+        return self.axis != "ports" or self.series not in NOT_TIMED
+
+    @property
     def steps(self) -> int | None:
         """Steps in a timed pass; None leaves them to the benchmark."""
         if self.axis == "ports":
@@ -68,9 +73,8 @@ class Point(NamedTuple):
 def points(axes: tuple[str, ...], quick: bool) -> list[Point]:
     """Return all points of these axes, those of a series in a row."""
     table = dict(QUICK if quick else FULL)
-    named = [ports.get(name) for name in ports.names() if name not in NOT_TIMED]
     if not quick:
-        table["ports"] = {port.name: (port.batch_size or 0,) for port in named}
+        table["ports"] = {name: (ports.get(name).batch_size or 0,) for name in ports.names()}
     return [Point(axis, series, n) for axis in axes for series, sizes in table.get(axis, {}).items() for n in sizes]
 
 

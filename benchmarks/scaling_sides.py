@@ -35,6 +35,8 @@ class JaxSteps:
         from jaxport.bench.jax_side import JaxSide
 
         port = port_of(point)
+        if not point.timed:
+            return {"batch": point.batch, "steps": 1, "examples": point.batch, "cost": step_cost(port)}
         inputs = make_inputs(port, point.steps)
         save_inputs(inputs, folder)
         self.side = JaxSide(port, inputs)
@@ -157,13 +159,16 @@ class TorchEpochs:
 
         from jaxport import reference
         from jaxport.bench.cores import available_cores
+        from jaxport.bench.torch_side import device
 
         self.port, (x, y) = port_of(point), examples(point)
+        self.device = device()
         prepared = torch.from_numpy(np.array(self.port.prepare(jnp.asarray(x))))
         target = torch.from_numpy(y)
-        self.data = prepared, target if target.is_floating_point() else target.long()
+        target = target if target.is_floating_point() else target.long()
+        self.data = prepared.to(self.device), target.to(self.device)
         weights = load_file(Path(folder, "weights.safetensors"))
-        self.model = reference.build(self.port.name)
+        self.model = reference.build(self.port.name).to(self.device)
         self.model.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in weights.items()})
         self.criterion = getattr(torch.nn, self.port.loss.func.__name__)(
             *self.port.loss.args, **self.port.loss.keywords
@@ -211,8 +216,8 @@ class TorchEpochs:
 
         x, y = self.data
         size = self.port.batch_size or len(x)
-        order = torch.randperm(len(x)) if shuffle else torch.arange(len(x))
-        total = torch.zeros(())
+        order = (torch.randperm if shuffle else torch.arange)(len(x), device=self.device)
+        total = torch.zeros((), device=self.device)
         for index in order.split(size)[:limit]:
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.forward(x[index], y[index])
