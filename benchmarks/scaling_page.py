@@ -117,6 +117,7 @@ def page(state: State) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
+BUSY = "\n**The machine was busy with other work: these figures show what is measured, and are no result.**"
 LOAD = "The processes that measure are part of it, up to the number of cores; more is other work, and slows both sides."
 
 
@@ -124,6 +125,7 @@ def introduction(state: State) -> str:
     m, loads = state["machine"], [p["load"] for p in state["points"].values() if p["load"] is not None]
     versions = ", ".join(f"{name} {m[name]}" for name in ("jax", "torch", "numpy") if name in m)
     load = f" Load average while measuring: {min(loads):.1f} to {max(loads):.1f}.\n{LOAD}" if loads else ""
+    load += BUSY if loads and max(loads) > 2 * int(m["cores"]) else ""
     return f"""# Scaling
 
 How the time of training grows with batch size, depth, data and devices, in JAX and in PyTorch at its best, beside
@@ -253,18 +255,20 @@ def draw(state: State, folder: Path) -> None:
 
 
 def figure(state: State, axis: str, limits: Limits) -> Any:
-    """Return the times above and the throughputs below, a column for each series."""
+    """Return the times above (left, of one series) and the throughputs below (right), a column for each series."""
     from matplotlib.figure import Figure
 
     what, found = CHAPTERS[axis], series(state, axis)
-    result = Figure(figsize=(4.2 * len(found) + 0.4, 7.2), dpi=110, layout="constrained")
-    panels = result.subplots(2, len(found), squeeze=False, sharex="col")
+    one = len(found) == 1
+    size = (8.8, 3.9) if one else (4.2 * len(found) + 0.4, 7.2)
+    result = Figure(figsize=size, dpi=110, layout="constrained")
+    panels = result.subplots(*((1, 2) if one else (2, len(found))), squeeze=False).reshape(2, -1)
     for column, (name, points) in enumerate(found.items()):
         above, below = panels[0][column], panels[1][column]
         floors = {n: floor_of_point(point, limits)[0] for n, point in points.items()}
         lines(above, points, floors, lambda ms, examples: ms)
         lines(below, points, floors, lambda ms, examples: 1000 * examples / ms)
-        above.set(title=name, ylabel=f"ms for {what.timed}")
+        above.set(title=name, xlabel=what.size if one else "", ylabel=f"ms for {what.timed}")
         below.set(xlabel=what.size, ylabel="examples a second")
         above.legend(fontsize=8)
     return result
@@ -295,5 +299,5 @@ def lines(axes: Any, points: Mapping[int, Any], floors: Mapping[int, float], val
 
 def formula(fit: Growth) -> str:
     """Return the fit as it stands in a legend."""
-    power = "n" if fit.c == 1 else f"n^{fit.c:.2f}"
+    power = "n" if fit.c == 1 else f"$n^{{{fit.c:.2f}}}$"
     return f"{fit.a:.2g} + {fit.b:.2g} {power}"

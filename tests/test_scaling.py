@@ -221,6 +221,13 @@ def test_page_has_medians_ratios_floors_and_fits(scaling):
     assert max(map(len, (line for line in page.splitlines() if not line.startswith("|")))) <= 125
 
 
+def test_a_busy_machine_is_told_of(scaling):
+    state = state_of(scaling)
+    assert "no result" not in scaling.page(state)
+    state["points"]["depth/MLP/4"]["load"] = 4.5
+    assert "**The machine was busy with other work" in scaling.page(state)
+
+
 def test_a_refused_point_says_why_and_is_in_no_fit(scaling):
     state = state_of(scaling)
     state["points"]["batch/titanic/64"] = {**state["points"]["batch/titanic/64"], "reason": "the losses differ: 1 | 2"}
