@@ -181,8 +181,9 @@ def run(state: dict[str, Any], axes: tuple[str, ...], quick: bool, rounds: int, 
             state["limits"] = {**limits.measure(QUICK_S if quick else limits.SECONDS).to_json(), "load": load_average()}
             save(state, folder)
         bar.advance(task)
-        for (axis, name), group in groupby(missing, lambda point: "ports" if point.axis == "ports" else point[:2]):
-            bar.update(task, description=f"{axis}: {name}")
+        # The ports share a process.
+        for name, group in groupby(missing, lambda point: "ports" if point.axis == "ports" else "/".join(point[:2])):
+            bar.update(task, description=name)
             for point, result in measured(list(group), rounds, not quick):
                 bar.update(task, advance=1, description=point.key)
                 state["points"][point.key] = result

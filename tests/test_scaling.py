@@ -113,6 +113,21 @@ def test_points_are_kept_and_not_measured_twice(scaling, monkeypatch, tmp_path, 
     assert len(asked[2][0]) == 3
 
 
+def test_a_series_shares_its_processes_and_so_do_the_ports(scaling, monkeypatch, tmp_path, no_pictures):
+    groups = []
+
+    def measured(chosen, rounds, compiled):
+        assert (rounds, compiled) == (3, True)
+        groups.append(sorted({point.axis if point.axis == "ports" else point.series for point in chosen}))
+        yield from ((point, result(point)) for point in chosen)
+
+    monkeypatch.setattr(scaling, "measured", measured)
+    assert call(scaling, monkeypatch, "--out", tmp_path) == 0
+    batch, devices = [["titanic"], ["mnist_mlp"], ["mnist_cnn"]], [["mnist_mlp"], ["mnist_cnn"]]
+    assert groups == [*batch, ["MLP"], ["titanic"], ["mnist_mlp"], *devices, ["ports"]]
+    assert (tmp_path / "scaling.md").read_text().count("\n## ") == 6
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [(KeyboardInterrupt(), 130, "is kept in scaling.json"), (UsageError("no memory"), 2, "error: no memory")],
