@@ -18,7 +18,7 @@ from jaxport.port import Port
 
 from .counts import Counts, Program, counting, recording
 from .hlo import convolutions, hlo_problems
-from .limits import PROGRAMS, expected, reasons
+from .count_limits import PROGRAMS, expected, reasons
 
 # Epochs of the two fits that are counted: what an epoch costs shows in their difference.
 EPOCHS = (2, 4)

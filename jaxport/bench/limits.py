@@ -1,96 +1,131 @@
-"""How many programs, dispatches and transfers `Model.fit` may ask for: one table, with the reason of each number."""
+"""The limits of this machine, measured: the fastest matrix product, and how fast memory of each size can be used.
+
+``measure()`` → `Limits`. JAX, PyTorch and NumPy each run in a process of their own, in turns, and the best counts: a
+limit is what somebody reaches. Every figure is what was reached here, not what the processor's makers promise.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import functools
+import importlib.util
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Self
 
-PROGRAMS: dict[str, tuple[str, ...]] = {
-    # All epochs with their validation in one program, whatever their number; a short last batch is padded.
-    "scan": ("epochs",),
-    # A callback sees every epoch: its order, its steps and its validation in a program each; `read` divides the sums.
-    "scan, watched": ("order", "read", "steps", "validation"),
-    # Some steps in a call: the same.
-    "chunks": ("order", "read", "steps", "validation"),
-    # Convolutions on a CPU: one step in a call, in training and in validation.
-    "steps": ("order", "read", "step", "validation_step"),
-    # Batches of the host: no order is drawn on the device.
-    "batches": ("chunk", "read", "validation_batch"),
-}
-"""What the first `fit` compiles, for each way to dispatch; a second one of the same shapes compiles nothing."""
+from .process import Worker, WorkerError, environment
 
-
-class Limit(NamedTuple):
-    """`count` of something for each `unit` of a run: a fit, an epoch, a step …; `why` for a reader."""
-
-    unit: str
-    count: int
-    why: str
+SIDES = ("jax", "torch", "numpy")
+DTYPES = ("float32", "bfloat16")
+# Rows of the square matrices, and bytes of the two arrays of the triad: for processors, and for what is faster.
+MATRICES = {"cpu": (256, 512, 1024, 2048), "gpu": (2048, 4096, 8192)}
+WORKING_SETS = {"cpu": tuple(1 << k for k in range(14, 29, 2)), "gpu": tuple(1 << k for k in range(20, 33, 3))}
+SECONDS, TIMEOUT_S, PAUSE_S = 0.2, 120.0, 0.02
 
 
-_KEY = Limit("drawn", 2, "the seed becomes the key of the order: two operations of JAX's own")
-_SEED = Limit("drawn", 1, "the seed")
-_ARRAYS = Limit("array", 1, "x and y of training and of validation, once")
-_STORED = Limit("fit", 1, "the order of the validation's examples, made on the host")
-_START = Limit("fit", 1, "the step that the state stands at")
-_CHECKED = Limit("checked array", 1, "floats are looked through for NaN, class numbers for those that there are not")
-_ROWS = Limit("epoch and column", 1, "the row of the history")
-_READ = Limit("epoch", 2, "the sums of training and of validation are divided")
-_ORDER = Limit("epoch", 1, "the order is drawn")
-_NUMBER = Limit("epoch", 1, "the epoch's number, for its order")
-_LATE = Limit("late call", 1, "the host waits for the loss of the last but two, so that it is not too far ahead")
+class Rate(NamedTuple):
+    """What was reached: FLOP/s or bytes/s, at a size (rows of a matrix; bytes of the arrays), and by whom."""
 
-LIMITS: dict[str, dict[str, tuple[Limit, ...]]] = {
-    "scan": {
-        "dispatches": (_KEY, Limit("fit", 1, "all epochs")),
-        "to_device": (_SEED, _ARRAYS, Limit("fit", 2, "the first epoch's number, and how many there are")),
-        "to_host": (_START, _CHECKED, Limit("column", 1, "the history, all rows at once")),
-    },
-    "scan, watched": {
-        "dispatches": (
-            _KEY, _ORDER, _READ,
-            Limit("epoch", 1, "all steps"),
-            Limit("epoch", 1, "the validation"),
-        ),
-        "to_device": (_SEED, _ARRAYS, _STORED, _NUMBER, Limit("epoch", 2, "the first step and the last")),
-        "to_host": (_START, _CHECKED, _ROWS),
-    },
-    "chunks": {
-        "dispatches": (_KEY, _ORDER, _READ, Limit("call", 1, "its steps"), Limit("epoch", 1, "the validation")),
-        "to_device": (_SEED, _ARRAYS, _STORED, _NUMBER, Limit("call", 2, "the first step and the last")),
-        "to_host": (_START, _CHECKED, _ROWS, _LATE),
-    },
-    "steps": {
-        "dispatches": (
-            _KEY, _ORDER, _READ,
-            Limit("call", 1, "the step"),
-            Limit("validation step", 1, "the step"),
-        ),
-        "to_device": (
-            _SEED, _ARRAYS, _STORED, _NUMBER,
-            Limit("call", 1, "the step's number"),
-            Limit("validation step", 1, "the step's number"),
-        ),
-        "to_host": (_START, _CHECKED, _ROWS, _LATE),
-    },
-    "batches": {
-        "dispatches": (_READ, Limit("call", 1, "its steps"), Limit("validation step", 1, "the step")),
-        "to_device": (
-            Limit("call", 4, "x, y, which rows are examples, and how many of the batches are real"),
-            Limit("validation step", 3, "x, y, and which rows are examples"),
-        ),
-        "to_host": (_START, _ROWS, _LATE),
-    },
-}  # fmt: skip
-"""Way to dispatch → what is counted → its parts. A part counts once for each of its units."""
+    value: float
+    size: int
+    by: str
 
 
-def expected(kind: str, what: str, units: Mapping[str, int]) -> int:
-    """Return how many `what` a run of so many units asks for."""
-    return sum(limit.count * units.get(limit.unit, 0) for limit in LIMITS[kind][what])
+@dataclass(frozen=True)
+class Limits:
+    """The measured limits of a machine.
+
+    Attributes:
+        flops: dtype → the fastest matrix product, FLOP/s.
+        bandwidth: of memory, bytes/s, for each size of the arrays together, ascending: small ones stay in caches.
+    """
+
+    flops: Mapping[str, Rate]
+    bandwidth: tuple[Rate, ...]
+
+    def bytes_per_s(self, working_set: float) -> float:
+        """Return how fast arrays of so many bytes together can be read and written.
+
+        It is the rate of the next smaller size that was measured, or of a larger one where that was faster: rather too
+        fast than too slow, since the rate is a limit.
+        """
+        smaller = [rate.size for rate in self.bandwidth if rate.size <= working_set]
+        least = max(smaller, default=0)
+        return max(rate.value for rate in self.bandwidth if rate.size >= least)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return the limits that `to_json` gave."""
+        flops = {dtype: Rate(*rate) for dtype, rate in content["flops"].items()}
+        return cls(flops, tuple(Rate(*rate) for rate in content["bandwidth"]))
 
 
-def reasons(kind: str, what: str, units: Mapping[str, int]) -> str:
-    """Return the sum behind `expected`, for a reader."""
-    parts = [limit for limit in LIMITS[kind][what] if units.get(limit.unit)]
-    return ", ".join(f"{limit.count * units[limit.unit]} ({limit.why})" for limit in parts)
+def measure(seconds: float = SECONDS, on_progress: Callable[[str], None] = lambda text: None) -> Limits:
+    """Measure this machine's limits, in about 20 seconds.
+
+    Args:
+        seconds: that each side has for each size.
+        on_progress: told what comes next.
+
+    Raises:
+        WorkerError: no side could run.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="jaxport-limits-", ignore_cleanup_errors=True) as folder,
+        ExitStack() as stack,
+    ):
+        sides = dict(_start(folder, stack))
+        if not sides:
+            raise WorkerError(f"none of {', '.join(SIDES)} could run")
+        kind = "gpu" if any(platform == "gpu" for _, platform in sides.values()) else "cpu"
+        workers = {side: worker for side, (worker, platform) in sides.items() if platform == kind}
+
+        def best(**request: Any) -> Rate | None:
+            on_progress(" ".join(map(str, request.values())))
+            rates = [
+                Rate(value, request["size"], side) for side, value in _ask(workers, {**request, "seconds": seconds})
+            ]
+            return max(rates, default=None)
+
+        products = {dtype: [best(dtype=dtype, size=n) for n in MATRICES[kind]] for dtype in DTYPES}
+        triads = [best(size=size) for size in WORKING_SETS[kind]]
+    flops = {dtype: max(filter(None, rates), default=None) for dtype, rates in products.items()}
+    return Limits({dtype: rate for dtype, rate in flops.items() if rate}, tuple(filter(None, triads)))
+
+
+def _start(folder: str, stack: ExitStack) -> Iterator[tuple[str, tuple[Worker, str]]]:
+    for side in SIDES:
+        if importlib.util.find_spec(side) is None:
+            continue
+        worker = stack.enter_context(
+            Worker([sys.executable, "-m", "jaxport.bench.limits_work", side], environment(folder))
+        )
+        try:
+            yield side, (worker, worker.ask({}, TIMEOUT_S)["platform"])
+        except WorkerError:
+            continue
+
+
+def _ask(workers: Mapping[str, Worker], request: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield each side's rate; a side that fails (a size that does not fit) has none."""
+    for side, worker in workers.items():
+        time.sleep(PAUSE_S)
+        try:
+            value = worker.ask(request, TIMEOUT_S)["rate"]
+        except WorkerError:
+            continue
+        if value is not None:
+            yield side, value
+
+
+@functools.cache
+def this_machine() -> Limits:
+    """Return this machine's limits, measured once in a process."""
+    return measure()
