@@ -11,8 +11,8 @@ import pytest
 
 from jaxport import engine, ports
 from jaxport.bench.count_fits import count_fit, problems, program_problems
-from jaxport.bench.counts import counting, recording
 from jaxport.bench.count_limits import LIMITS, PROGRAMS, expected
+from jaxport.bench.counts import counting, recording
 from jaxport.engine import loop as engine_loop
 from jaxport.engine import programs as engine_programs
 

@@ -16,9 +16,9 @@ from jaxport.engine.dispatch import has_convolution, make_plan
 from jaxport.engine.state import split
 from jaxport.port import Port
 
+from .count_limits import PROGRAMS, expected, reasons
 from .counts import Counts, Program, counting, recording
 from .hlo import convolutions, hlo_problems
-from .count_limits import PROGRAMS, expected, reasons
 
 # Epochs of the two fits that are counted: what an epoch costs shows in their difference.
 EPOCHS = (2, 4)
