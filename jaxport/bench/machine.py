@@ -19,6 +19,10 @@ _FEATURES = (
 _PACKAGES = ("jaxport", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "keras")
 
 
+# Above this load average other work is measured, too.
+BUSY = 1.0
+
+
 @dataclass(frozen=True)
 class Machine:
     """A computer, and how busy it was.
