@@ -65,7 +65,7 @@ def this_machine() -> Machine:
         cores=available_cores(),
         features=tuple(name for name in _FEATURES if name in flags),
         memory_gb=_memory_gb(),
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.release().partition('-')[0]}",
         gpu=_gpu(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
