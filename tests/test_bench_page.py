@@ -111,6 +111,10 @@ def test_the_page_says_where_when_how_and_what_was_refused():
     assert found["Training step, float32"].count("\n| ") == 2 + 9
     assert "    jaxport bench\n    python benchmarks/run.py --page r.json" in found["How to repeat it"]
     assert "![" not in text
+    assert "other work" not in found["Machine"]
+    machine = replace(bench_rows.MACHINE, load=1.5)
+    busy = sections(page.page(bench_rows.result(machine=machine), None, ""))
+    assert "**The machine had other work to do" in busy["Machine"]
 
 
 def test_each_task_and_precision_has_a_table():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .machine import Machine
+from .machine import BUSY, Machine
 from .rows import Row
 from .store import Result
 
@@ -152,7 +152,7 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str) -> l
 def _busy(old: Machine, new: Machine) -> str | None:
     """Above one running process a machine is doing other work, which is measured too."""
     loads = (old.load, new.load)
-    if all(load is None or load < 1 for load in loads):
+    if all(load is None or load < BUSY for load in loads):
         return None
     return "busy machine: load average {} before the run then, {} now".format(*map(_shown, loads))
 

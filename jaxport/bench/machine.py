@@ -19,6 +19,10 @@ _FEATURES = (
 _PACKAGES = ("jaxport", "jax", "jaxlib", "flax", "optax", "numpy", "torch", "keras")
 
 
+# Above this load average other work is measured, too.
+BUSY = 1.0
+
+
 @dataclass(frozen=True)
 class Machine:
     """A computer, and how busy it was.
@@ -61,7 +65,7 @@ def this_machine() -> Machine:
         cores=available_cores(),
         features=tuple(name for name in _FEATURES if name in flags),
         memory_gb=_memory_gb(),
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {platform.release().partition('-')[0]}",
         gpu=_gpu(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .machine import BUSY
 from .report import fixed, significant, to_markdown
 from .rows import Row
 from .store import Result
@@ -104,7 +105,11 @@ def _head(result: Result, compared: Sequence[Pair], picture: str | None, again: 
 
 def _machine(result: Result) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    return f"{result.machine.text()}.\n\n{result.date}. {packages}.\n"
+    load = result.machine.load or 0.0
+    busy = (
+        "\n**The machine had other work to do: measure again before you believe a figure.**\n" if load >= BUSY else ""
+    )
+    return f"{result.machine.text()}.\n\n{result.date}. {packages}.\n{busy}"
 
 
 def _losses(compared: Sequence[Pair]) -> str:
