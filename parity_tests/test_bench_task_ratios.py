@@ -92,7 +92,7 @@ SPOILS = [
 ]
 
 
-@pytest.mark.parametrize("spoil", SPOILS, ids=str)
+@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: "-".join([*spoil[:3], spoil[3].__name__]))
 def test_other_inputs_are_refused(spoil, cases):
     """PyTorch stands for any framework here: nothing has to be compiled again."""
     name, task, dtype, change = spoil
