@@ -83,7 +83,8 @@ def test_a_later_fit_takes_weights_that_were_put_into_the_module():
     nnx.update(model.module, split(make(0.0).module)[1])
     model.compile(nn.MSELoss(), optim.Adam(lr=0.1))
     model.fit((X, Y), batch_size=4, seed=3, verbose=0)
-    for a, b, c in zip(*(jax.tree.leaves(t) for t in (split(model.module)[1], split(like.module)[1], before)), strict=True):
+    states = split(model.module)[1], split(like.module)[1], before
+    for a, b, c in zip(*map(jax.tree.leaves, states), strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.array_equal(a, c)
 

@@ -75,9 +75,7 @@ class Programs:
                 made[key], seconds = jax.jit(function), 0.0
             else:
                 outputs = self.place.outputs(2 if name == "epochs" else 3, *args)
-                made[key], seconds = compile_function(
-                    function, *args, donate=donate, outputs=outputs, name=name
-                )
+                made[key], seconds = compile_function(function, *args, donate=donate, outputs=outputs, name=name)
             self.compile_seconds, self.compilations = self.compile_seconds + seconds, self.compilations + 1
         self._current[name, fixed] = made[key]
         return self.place.settled(made[key](*args))
