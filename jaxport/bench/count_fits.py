@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -189,11 +190,11 @@ def step_text(port: Port) -> tuple[str, str]:
     task = engine.make_task(module, port.loss(), optimizer, port.metrics, port.prepare)
     example = port.synthetic(2).train
     x, y = (jax.ShapeDtypeStruct((rows, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype)) for a in example)
-    batch = engine.Batch(x, y, jax.ShapeDtypeStruct((rows,), bool))
+    where: Any = jax.ShapeDtypeStruct((rows,), bool)
     params, rest = split(module)[1:]
-    state = jax.eval_shape(lambda p, r: engine.TrainState(p, r, optimizer.init(p), np.int32(0)), params, rest)
+    state = jax.eval_shape(lambda p, r: engine.TrainState(p, r, optimizer.init(p), jnp.int32(0)), params, rest)
     totals = jax.eval_shape(lambda: engine.empty_totals(port.metrics, rows))
-    traced = jax.jit(lambda *args: engine.train_step(task, *args)).trace(state, totals, batch)
+    traced = jax.jit(lambda *args: engine.train_step(task, *args)).trace(state, totals, engine.Batch(x, y, where))
     plan = make_plan(None, None, has_convolution(traced.jaxpr), None)
     return traced.lower().as_text(dialect="hlo"), plan.dispatch
 
