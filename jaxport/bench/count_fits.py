@@ -99,7 +99,7 @@ def count_fit(port: Port, way: str | None = None) -> FitCounts:
         with counting() as fits[epochs]:
             fit(epochs)
         checked = _checked(model, train) + _checked(model, val)
-        units[epochs] = _units(kind, epochs, columns, len(train) + len(val), checked, len(val[0]))
+        units[epochs] = _units(kind, epochs, columns, len(train) + len(val), checked, len(train[0]), len(val[0]))
     texts = [str(warning.message) for warning in caught]
     return FitCounts(port.name, kind, first.compilations, programs, fits, units, texts, asked=way is not None)
 
@@ -125,8 +125,8 @@ def _checked(model: engine.Model, arrays: Sequence[Any]) -> int:
     return int(np.issubdtype(x.dtype, np.floating)) + int(classes and np.issubdtype(y.dtype, np.integer))
 
 
-def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, val: int) -> dict[str, int]:
-    steps = {"steps": 3, "batches": 2, "chunks": 1}.get(kind, 1)
+def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, train: int, val: int) -> dict[str, int]:
+    steps = -(-train // {"steps": _BATCH, "batches": 2 * _BATCH}.get(kind, train))
     return {
         "fit": 1,
         "drawn": 1,
