@@ -1,4 +1,4 @@
-"""What a fit asks of JAX, in counts: nothing here depends on time. Each guard is seen to report what it is there for."""
+"""What a fit asks of JAX, in counts: nothing here depends on time. Each guard is seen to report what it is for."""
 
 import warnings
 from collections import Counter

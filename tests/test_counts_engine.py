@@ -74,20 +74,16 @@ def test_the_modules_mode_changes_nothing():
     assert task.train_graph == graphs(model.module)[0]
 
 
-def test_a_later_fit_takes_weights_that_were_put_into_the_module():
+def test_a_later_fit_starts_from_weights_that_were_put_into_the_module():
+    """SGD without momentum: the weights are all that a fit starts from."""
     model, like = make(0.0), make(0.0)
-    like.fit((X, Y), batch_size=4, seed=3, verbose=0)
-    model.module[1].weight[...] += 1.0
-    model.fit((X, Y), batch_size=4, seed=3, verbose=0)
-    before = split(model.module)[1]
+    for each in (model, like):
+        each.compile(nn.MSELoss(), optim.SGD(lr=0.1))
+    wanted = like.fit((X, Y), batch_size=4, seed=3, verbose=0)["loss"]
+    other = model.fit((X, Y), batch_size=4, epochs=2, seed=3, verbose=0)["loss"][1:]
     nnx.update(model.module, split(make(0.0).module)[1])
-    model.compile(nn.MSELoss(), optim.Adam(lr=0.1))
-    model.fit((X, Y), batch_size=4, seed=3, verbose=0)
-    for a, b, c in zip(
-        *(jax.tree.leaves(t) for t in (split(model.module)[1], split(like.module)[1], before)), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
-        assert not np.array_equal(a, c)
+    assert model.fit((X, Y), batch_size=4, seed=3, verbose=0)["loss"] == wanted
+    assert other != wanted
 
 
 @pytest.mark.parametrize("examples", [8, 11])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -32,10 +33,10 @@ class Watcher(engine.Callback):
     every_epoch = True
 
 
-# Way to dispatch → arguments of `fit` that ask for it; without any it is the engine's choice.
+# Way to dispatch → arguments of `fit` that ask for it.
 WAYS: dict[str, dict[str, Any]] = {
-    "scan": {},
-    "scan, watched": {},
+    "scan": {"dispatch": "scan"},
+    "scan, watched": {"dispatch": "scan"},
     "chunks": {"dispatch": "chunks"},
     "steps": {"dispatch": "steps"},
     "batches": {"steps_per_call": 2},
@@ -54,6 +55,7 @@ class FitCounts:
         fits: epochs → what was counted in a later fit of so many.
         units: epochs → how many of each unit of `LIMITS` it had.
         warnings: texts of the warnings.
+        asked: whether that way was asked for, rather than the engine's choice.
     """
 
     port: str
@@ -63,6 +65,7 @@ class FitCounts:
     fits: dict[int, Counts]
     units: dict[int, dict[str, int]]
     warnings: Sequence[str] = field(default=())
+    asked: bool = False
 
 
 def count_fit(port: Port, way: str | None = None) -> FitCounts:
@@ -81,7 +84,7 @@ def count_fit(port: Port, way: str | None = None) -> FitCounts:
     model.compile(port.loss(), port.make_optimizer(), port.metrics, prepare=port.prepare)
 
     def fit(epochs: int) -> engine.History:
-        given, options = (train, val), {"batch_size": _BATCH, **WAYS[way or "scan"]}
+        given, options = (train, val), {"batch_size": _BATCH, **(WAYS[way] if way else {})}
         if way == "batches":
             given = [_Batches(part) for part in given]
         watched = [Watcher()] if way == "scan, watched" else []
@@ -96,8 +99,9 @@ def count_fit(port: Port, way: str | None = None) -> FitCounts:
         with counting() as fits[epochs]:
             fit(epochs)
         checked = _checked(model, train) + _checked(model, val)
-        units[epochs] = _units(kind, epochs, columns, len(train) + len(val), checked, len(val[0]))
-    return FitCounts(port.name, kind, first.compilations, programs, fits, units, [str(w.message) for w in caught])
+        units[epochs] = _units(kind, epochs, columns, len(train) + len(val), checked, len(train[0]), len(val[0]))
+    texts = [str(warning.message) for warning in caught]
+    return FitCounts(port.name, kind, first.compilations, programs, fits, units, texts, asked=way is not None)
 
 
 class _Batches:
@@ -121,8 +125,8 @@ def _checked(model: engine.Model, arrays: Sequence[Any]) -> int:
     return int(np.issubdtype(x.dtype, np.floating)) + int(classes and np.issubdtype(y.dtype, np.integer))
 
 
-def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, val: int) -> dict[str, int]:
-    steps = {"steps": 3, "batches": 2, "chunks": 1}.get(kind, 1)
+def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, train: int, val: int) -> dict[str, int]:
+    steps = -(-train // {"steps": _BATCH, "batches": 2 * _BATCH}.get(kind, train))
     return {
         "fit": 1,
         "drawn": 1,
@@ -139,11 +143,9 @@ def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, val:
 
 def problems(found: FitCounts) -> list[str]:
     """Return one line for each count that is not the table's, and for each program with what it must not hold."""
-    lines = []
     wanted, compiled = PROGRAMS[found.kind], Counter(found.first)
-    for name in wanted:
-        if compiled[name] != 1:
-            lines.append(f"program {name} was compiled {compiled[name]} times instead of once")
+    often = [(name, compiled[name]) for name in wanted if compiled[name] != 1]
+    lines = [f"program {name} was compiled {times} times instead of once" for name, times in often]
     own = {program.name for program in found.programs}
     lines += [f"program {name} was compiled, and {found.kind} needs none" for name in sorted(own - set(wanted))]
     for epochs, counts in found.fits.items():
@@ -156,7 +158,7 @@ def problems(found: FitCounts) -> list[str]:
             if count != limit:
                 why = reasons(found.kind, what, found.units[epochs])
                 lines.append(f"{count} {what} in {epochs} epochs instead of {limit}: {why}")
-    lines += [line for program in found.programs for line in program_problems(program)]
+    lines += [line for program in found.programs for line in program_problems(program, found.asked)]
     lines += [f"warning: {text}" for text in found.warnings if "donated" in text]
     return [f"{found.port}, {found.kind}: {line}" for line in lines]
 
@@ -165,10 +167,12 @@ def problems(found: FitCounts) -> list[str]:
 _TRAINING = ("epochs", "steps", "step", "chunk", "batch")
 
 
-def program_problems(program: Program, backend: str | None = None) -> list[str]:
-    """Return what is wrong with one program: slow operations, or memory that is not used again."""
-    backend = backend or jax.default_backend()
-    lines = hlo_problems(program.text, backend, loops=False)
+def program_problems(program: Program, loops: bool = False) -> list[str]:
+    """Return what is wrong with one program: slow operations, or memory that is not used again.
+
+    `loops` allows convolutions in a loop in the form that is fast there, for a loop that was asked for.
+    """
+    lines = hlo_problems(program.text, jax.default_backend(), loops)
     if program.name in _TRAINING and program.donated < program.state:
         lines.append(f"{program.state} bytes of state are needed no more, and {program.donated} are given")
     if program.reused < program.donated:
@@ -186,11 +190,11 @@ def step_text(port: Port) -> tuple[str, str]:
     task = engine.make_task(module, port.loss(), optimizer, port.metrics, port.prepare)
     example = port.synthetic(2).train
     x, y = (jax.ShapeDtypeStruct((rows, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype)) for a in example)
-    batch = engine.Batch(x, y, jax.ShapeDtypeStruct((rows,), bool))
+    where: Any = jax.ShapeDtypeStruct((rows,), bool)
     params, rest = split(module)[1:]
-    state = jax.eval_shape(lambda p, r: engine.TrainState(p, r, optimizer.init(p), np.int32(0)), params, rest)
+    state = jax.eval_shape(lambda p, r: engine.TrainState(p, r, optimizer.init(p), jnp.int32(0)), params, rest)
     totals = jax.eval_shape(lambda: engine.empty_totals(port.metrics, rows))
-    traced = jax.jit(lambda *args: engine.train_step(task, *args)).trace(state, totals, batch)
+    traced = jax.jit(lambda *args: engine.train_step(task, *args)).trace(state, totals, engine.Batch(x, y, where))
     plan = make_plan(None, None, has_convolution(traced.jaxpr), None)
     return traced.lower().as_text(dialect="hlo"), plan.dispatch
 

@@ -97,7 +97,7 @@ def hlo_problems(text: str, backend: str = "cpu", loops: bool = True) -> list[st
             convolutions on a CPU step by step, as a call costs little beside one, and not every one is jaxport's.
     """
     names = [operation(line) for lines in computations(text).values() for line in lines]
-    if None not in names and not names:
+    if not names:
         return ["no computation was found: this is no HLO text"]
     problems = [f"{count} select-and-scatter"] if (count := names.count("select-and-scatter")) else []
     if backend != "cpu":

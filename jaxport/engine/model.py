@@ -178,7 +178,8 @@ class Model:
         self.task = task = self._task(False) if self._settings else self._bare_task()
         _, params, rest = split(self.module)
         average = None if self._state is None else self._state.average
-        return task, TrainState(params, rest, (), np.zeros((), np.int32), average)
+        step: Any = np.zeros((), np.int32)  # of the host: nothing is run for it
+        return task, TrainState(params, rest, (), step, average)
 
     def _bare_task(self) -> Task:
         """Return a task that can predict, of a model that was not compiled."""

@@ -83,9 +83,11 @@ class Programs:
 
     def empty(self, rows: int, evaluation: bool = False) -> Totals:
         """Return the sums of an epoch that has not begun."""
+        extra = self.eval_extra if evaluation else self.extra
+        if self.place.mesh is not None:
+            return self.place.put(empty_totals(self.task.metrics, rows, extra))
         key = rows, evaluation
         if key not in self._empty:
-            extra = self.eval_extra if evaluation else self.extra
             self._empty[key] = self.place.put(empty_totals(self.task.metrics, rows, extra))
         # Copies, as a step takes its sums over: zeros made anew would be a dispatch and a transfer for each of them.
         return copies(self._empty[key])

@@ -222,7 +222,8 @@ def _slices(x: Any, size: int, multiple: int) -> Any:
             count = min(whole, rows - first)
             index = np.minimum(np.arange(first, first + whole), rows - 1)
             piece = part if count == whole == rows else jax.tree.map(lambda array, index=index: array[index], part)
-            yield Batch(piece, None, np.arange(whole) < count), count
+            where: Any = np.arange(whole) < count
+            yield Batch(piece, None, where), count
 
 
 def _is_array(x: Any) -> bool:
