@@ -263,7 +263,7 @@ def test_a_page_of_little_is_a_page(scaling, tmp_path):
 
 def test_pictures_show_points_fits_and_floors(scaling, tmp_path):
     pytest.importorskip("matplotlib")
-    module = importlib.import_module("scaling_page")
+    module = importlib.import_module("scaling_pictures")
     state = state_of(scaling, quick=True)
     figure = module.figure(state, "batch", scaling.limits.Limits.from_json(LIMITS))
     above, below = figure.axes[0], figure.axes[3]
