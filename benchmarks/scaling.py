@@ -29,7 +29,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from scaling_page import draw, page
+from scaling_page import page
+from scaling_pictures import draw
 from scaling_points import AXES, Point, points
 
 from jaxport.bench import limits

@@ -239,6 +239,16 @@ def test_best_seconds_is_the_least_time_of_one_piece():
     assert limits_work.best_seconds(run, 0.1, clock=lambda: now) == pytest.approx(3e-4)
 
 
+def test_a_call_that_is_held_up_does_not_end_the_search_for_a_long_sample():
+    now, delays = 0.0, itertools.chain([0.0, 1.0, 0.0, 0.5], itertools.cycle([0.0]))
+
+    def run(count: int) -> None:
+        nonlocal now
+        now += 1e-4 + count * 1e-6 + next(delays)  # a call costs as much as a hundred pieces of work
+
+    assert limits_work.best_seconds(run, 0.1, clock=lambda: now) == pytest.approx(1e-6, rel=0.1)
+
+
 class Work:
     """Does nothing, and takes note of what it was asked for."""
 

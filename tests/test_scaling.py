@@ -263,7 +263,7 @@ def test_a_page_of_little_is_a_page(scaling, tmp_path):
 
 def test_pictures_show_points_fits_and_floors(scaling, tmp_path):
     pytest.importorskip("matplotlib")
-    module = importlib.import_module("scaling_page")
+    module = importlib.import_module("scaling_pictures")
     state = state_of(scaling, quick=True)
     figure = module.figure(state, "batch", scaling.limits.Limits.from_json(LIMITS))
     above, below = figure.axes[0], figure.axes[3]
@@ -285,5 +285,8 @@ def test_pictures_show_points_fits_and_floors(scaling, tmp_path):
 
 
 def test_the_page_is_that_of_the_stored_results(scaling):
-    state = json.loads((ROOT / "docs" / "scaling.json").read_text(encoding="utf-8"))
+    store = ROOT / "docs" / "scaling.json"
+    if not store.exists():
+        pytest.skip("docs/scaling.json is written on a quiet machine, by python benchmarks/scaling.py")
+    state = json.loads(store.read_text(encoding="utf-8"))
     assert (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8") == scaling.page(state)
