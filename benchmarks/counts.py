@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from jaxport import ports
 from jaxport.bench.count_fits import EPOCHS, FitCounts, count_fit, problems, step_problems
-from jaxport.bench.limits import LIMITS
+from jaxport.bench.count_limits import LIMITS
 from jaxport.errors import JaxportError
 
 COLUMNS = (

@@ -95,7 +95,7 @@ class TorchEpochs:
 
         from jaxport import reference
         from jaxport.bench.cores import available_cores
-        from jaxport.bench.torch_side import device
+        from jaxport.bench.torch_model import device
 
         self.port, (x, y) = port_of(point), examples(point)
         self.device = device()

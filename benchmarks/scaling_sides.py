@@ -46,8 +46,9 @@ class TorchSteps:
     def prepare(self, point: Point, folder: str, compiled: bool = False) -> dict[str, Any]:
         from jaxport.bench.inputs import load_inputs
         from jaxport.bench.rows import Reference, disagreement
+        from jaxport.bench.torch_model import is_convolutional, reference_model
         from jaxport.bench.torch_search import TorchBest
-        from jaxport.bench.torch_side import TorchSide, Variant, is_convolutional, reference_model
+        from jaxport.bench.torch_side import TorchSide, Variant
 
         register(point)
         port, inputs = port_of(point), load_inputs(folder)

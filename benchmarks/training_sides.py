@@ -168,12 +168,12 @@ def keras_side(case: Case, inputs: Inputs, steps_per_execution: int) -> Fit:
     model.compile(
         getattr(keras.optimizers, case.optimizer)(case.lr, **options),
         losses.BinaryCrossentropy() if case.dataset == "circles" else loss,
-        jit_compile=True,
+        jit_compile=True,  # pyright: ignore[reportArgumentType]
         steps_per_execution=steps_per_execution,
     )
 
     def fit(epochs: int) -> list[float]:
-        return model.fit(x, inputs.y, case.batch, epochs, shuffle=False, verbose=0).history["loss"]
+        return model.fit(x, inputs.y, case.batch, epochs, shuffle=False, verbose=0).history["loss"]  # pyright: ignore[reportArgumentType]
 
     return fit
 

@@ -21,10 +21,10 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
 
 
 class Limit(NamedTuple):
-    """`count` of something for each `unit` of a run: a fit, an epoch, a step …; `why` for a reader."""
+    """`number` of something for each `unit` of a run: a fit, an epoch, a step …; `why` for a reader."""
 
     unit: str
-    count: int
+    number: int
     why: str
 
 
@@ -87,10 +87,10 @@ LIMITS: dict[str, dict[str, tuple[Limit, ...]]] = {
 
 def expected(kind: str, what: str, units: Mapping[str, int]) -> int:
     """Return how many `what` a run of so many units asks for."""
-    return sum(limit.count * units.get(limit.unit, 0) for limit in LIMITS[kind][what])
+    return sum(limit.number * units.get(limit.unit, 0) for limit in LIMITS[kind][what])
 
 
 def reasons(kind: str, what: str, units: Mapping[str, int]) -> str:
     """Return the sum behind `expected`, for a reader."""
     parts = [limit for limit in LIMITS[kind][what] if units.get(limit.unit)]
-    return ", ".join(f"{limit.count * units[limit.unit]} ({limit.why})" for limit in parts)
+    return ", ".join(f"{limit.number * units[limit.unit]} ({limit.why})" for limit in parts)

@@ -72,10 +72,10 @@ def counting() -> Iterator[Counts]:
 
 @contextmanager
 def _compilations(counts: Counts) -> Iterator[None]:
-    def heard(event: str, seconds: float, **facts: Any) -> None:
-        del seconds
+    def heard(event: str, duration_secs: float, **kwargs: Any) -> None:
+        del duration_secs
         if event == COMPILED:
-            counts.compilations[_plain(facts.get("fun_name", "?"))] += 1
+            counts.compilations[_plain(kwargs.get("fun_name", "?"))] += 1
 
     jax.monitoring.register_event_duration_secs_listener(heard)
     try:
@@ -211,6 +211,6 @@ def _program(lowered: jax.stages.Lowered, compiled: jax.stages.Compiled) -> Prog
 
 def _bytes(info: Any) -> int:
     shape = jax.ShapeDtypeStruct(info.shape, info.dtype)
-    if jax.dtypes.issubdtype(info.dtype, jax.dtypes.prng_key):
+    if jax.numpy.issubdtype(info.dtype, jax.dtypes.prng_key):
         shape = jax.eval_shape(jax.random.key_data, shape)
     return shape.size * shape.dtype.itemsize

@@ -104,9 +104,8 @@ class JaxEpoch:
     def _model(self, module: Module) -> Model:
         load_state_dict(module, self.inputs.weights)
         model, port = Model(module), self.port
-        model.compile(
-            port.loss(), port.make_optimizer(), port.metrics, prepare=port.prepare, precision=self.inputs.dtype
-        )  # pyright: ignore[reportArgumentType]
+        precision: Any = self.inputs.dtype
+        model.compile(port.loss(), port.make_optimizer(), port.metrics, prepare=port.prepare, precision=precision)
         return model
 
 
