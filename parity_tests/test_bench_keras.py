@@ -52,8 +52,9 @@ def judged(name: str, inputs: Inputs, reference: Reference) -> str | None:
     return bench.disagreement(values, reference)
 
 
-# Adam with cross-entropy, convolutions and replayed dropout; Adam with BCE; Adagrad, words and 1-d convolutions; SGD.
-TRAINED = ("digits", "titanic", "imdb", "mnist_logistic")
+# Adam with cross-entropy, convolutions and replayed dropout; Adam with BCE; SGD. (On words drawn at random, imdb's
+# Adagrad explodes in the first step, in PyTorch too, so that the gate refuses to judge it.)
+TRAINED = ("digits", "titanic", "linreg_plane", "mnist_logistic")
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxport.errors import JaxportError
+from jaxport.interop.state_dict import state_dict
 
 from .inputs import Inputs
 
@@ -111,7 +112,8 @@ def build(keras: Any, port: Port, inputs: Inputs, dropout: Any) -> Any:
     front = [keras.layers.Rescaling(*scale)] if dtype == "uint8" and scale else []
     first = keras.Input(shape[2 if inputs.task != "epoch" else 1 :], dtype=dtype)
     model = keras.Sequential([first, *front, *(layer for layer, _ in parts)])
-    left = list(inputs.weights.values())
+    # In the order of the layers: a file has them in that of their names.
+    left = [inputs.weights[key] for key in state_dict(port.build(0))]
     for layer, weights in parts:
         if weights is not None:
             count = len(layer.weights)
