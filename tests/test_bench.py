@@ -101,7 +101,8 @@ def test_markdown():
     lines = bench.to_markdown(rows()).splitlines()
     assert lines[1] == "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
     assert lines[2] == "| digits | jax | 0.5 | 2.00 | 64k | 0.50 | 32 | cpu, 2 threads |"
-    assert lines[4] == "| digits | torch-channels-last | – | – | – | 0.50 | 32 | cpu, 2 threads; no [bold]\\|convolution |"
+    assert lines[4].startswith("| digits | torch-channels-last | – | – | – | 0.50 | 32 | cpu, 2 threads; ")
+    assert lines[4].endswith("; no [bold]\\|convolution |")
 
 
 def test_table_shows_every_row_and_takes_no_markup_from_them():
