@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
@@ -72,6 +73,25 @@ def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tu
     if not is_small(step):
         return small_loop(carry, xs)
     done: Any = set_xla_metadata(jax.jit(small_loop)(carry, xs), **_AS_ONE)
+    return done
+
+
+def fori_loop(first: Any, end: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
+    """Return what `lax.fori_loop` does, under the same conditions: the steps are those of `scan`, to the bit."""
+    if not _allowed.get() or jax.default_backend() != "cpu":
+        return lax.fori_loop(first, end, body, carry)
+    step = jax.make_jaxpr(body)(jnp.asarray(first), carry)
+    run, structure = jaxpr_as_fun(step), jax.tree.structure(carry)
+
+    def traced(i: Any, carry: Any) -> Any:
+        return jax.tree.unflatten(structure, run(i, *jax.tree.leaves(carry)))
+
+    def small_loop(first: Any, end: Any, carry: Any) -> Any:
+        return lax.fori_loop(first, end, traced, carry)
+
+    if not is_small(step):
+        return small_loop(first, end, carry)
+    done: Any = set_xla_metadata(jax.jit(small_loop)(first, end, carry), **_AS_ONE)
     return done
 
 
