@@ -16,6 +16,7 @@ W = jnp.asarray(np.random.default_rng(0).normal(size=(15, 20)).astype(np.float32
 XS = jnp.asarray(np.random.default_rng(1).normal(size=(50, 8, 15)).astype(np.float32))
 # XLA marks loops on less than a kilobyte by itself, but not by this.
 OURS = 'inlineable="false"'
+ON = "JAXPORT_SMALL_LOOPS"
 on_a_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere there are no small loops")
 
 
@@ -80,10 +81,15 @@ def test_what_is_not_small_stays_as_it_is(body: Callable[..., Any]) -> None:
     np.testing.assert_allclose(program(W, XS)[1], lax.scan(body, W, XS)[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.fixture(autouse=True)
+def on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ON, "1")
+
+
 def test_it_is_off_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = jax.jit(lambda w, xs: small_loop.scan(trains, w, xs)).trace(W, XS)
     assert not small_loop.has_small_loop(traced.jaxpr)
-    monkeypatch.setenv("JAXPORT_SMALL_LOOPS", "0")
+    monkeypatch.delenv(ON)
     assert OURS not in compiled(trains).as_text()
 
 
