@@ -44,8 +44,8 @@ _allowed: ContextVar[bool] = ContextVar("small loops", default=False)
 def allowed(wanted: bool = True) -> Iterator[None]:
     """Allow small loops in what is traced here; it must be compiled without YNN fusions, which cannot be in them.
 
-    They are off unless JAXPORT_SMALL_LOOPS is 1 in the environment: XLA (jaxlib 0.10) has aborted the process on one such
-    loop, over batches that are stacked, and an abort cannot be caught.
+    They are off unless JAXPORT_SMALL_LOOPS is 1 in the environment: XLA (jaxlib 0.10) has aborted the process on one of
+    them, over batches that are stacked, and an abort cannot be caught.
     """
     token = _allowed.set(wanted and os.environ.get("JAXPORT_SMALL_LOOPS") == "1")
     try:
