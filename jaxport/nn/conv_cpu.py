@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from . import conv_points
+from . import conv_points, conv_windows
 from .conv_bias import add_bias
 from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
 from .conv_bilinear import Axis, Geometry, define_maps
@@ -142,24 +142,6 @@ def _shift(axis: Axis, element: int) -> tuple[int, int, int]:
 _apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gradient, depthwise=False)
 
 
-def _over_copied_windows(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
-    """Copy every window into a row and multiply once; the bias is one more row of the weight."""
-    (out_h, out_w), (step_h, step_w) = geometry.output, geometry.stride
-    x = jnp.pad(x, ((0, 0), *geometry.pads, (0, 0)))
-    columns = []
-    for u in range(geometry.kernel[0]):
-        for v in range(geometry.kernel[1]):
-            top, left = u * geometry.dilation[0], v * geometry.dilation[1]
-            bottom, right = top + (out_h - 1) * step_h + 1, left + (out_w - 1) * step_w + 1
-            columns.append(x[:, top:bottom:step_h, left:right:step_w])
-    weight = w.reshape(-1, w.shape[-1])
-    if bias is not None:
-        columns.append(jnp.ones((*columns[0].shape[:3], 1), x.dtype))
-        weight = jnp.concatenate([weight, bias[None]])
-    windows = jnp.concatenate(columns, axis=-1).reshape(-1, weight.shape[0])
-    return (windows @ weight).reshape(x.shape[0], out_h, out_w, w.shape[-1])
-
-
 def _tiles(geometry: Geometry) -> bool:
     """Whether windows lie side by side, so that each input belongs to one: kernel = stride, no padding, no dilation."""
     plain = not any(map(any, geometry.pads)) and all(d == 1 or k == 1 for _, k, _, _, d, _ in geometry.axes())
@@ -189,9 +171,9 @@ def conv2d_cpu(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geo
     """Cross-correlate (N, H, W, C) with (kH, kW, C, O) and add the bias: (N, P, Q, O)."""
     if math.prod(w.shape[:3]) <= _FEW:
         if bias is None or w.shape[-1] > 1:
-            return _over_copied_windows(x, w, bias, geometry)
+            return conv_windows.convolve(x, w, bias, geometry)
         # The product that has one column adds one number after the other: a bias in it would round more than PyTorch's.
-        return add_bias(_over_copied_windows(x, w, None, geometry), bias)
+        return add_bias(conv_windows.convolve(x, w, None, geometry), bias)
     y = _over_tiles(x, w, geometry) if _tiles(geometry) else _apply(x, w, geometry)
     return y if bias is None else add_bias(y, bias)
 
