@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxport.errors import UsageError
 from jaxport.memory import keep_large_buffers
+from jaxport.nn import conv_onednn
 from jaxport.nn.conv_cpu import PRIMITIVE_PREFIX
 
 from . import small_loop
@@ -137,7 +139,9 @@ def _compiled(function: Callable[..., Any], args: Any, options: dict[str, Any], 
     chosen = compiler_options(jax.default_backend(), convolutional, small_loop.has_small_loop(traced.jaxpr))
     if convolutional and chosen:
         keep_large_buffers()
-    return traced.lower().compile(chosen if optimised else None)
+    library = convolutional and optimised and jax.default_backend() == "cpu" and conv_onednn.is_built_in()
+    with conv_onednn.kept_in_memory() if library else nullcontext():
+        return traced.lower().compile(chosen if optimised else None)
 
 
 def _named(function: Callable[..., Any], name: str | None) -> Callable[..., Any]:

@@ -18,6 +18,8 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from . import conv_onednn
+
 PRIMITIVE_PREFIX = "jaxport_conv"
 """Begins the names of the primitives: with it a program that holds one is recognised."""
 
@@ -120,7 +122,8 @@ def _primitive(name: str, function: Map, shape: Callable[..., tuple[int, ...]]) 
 
     primitive.def_impl(lambda a, b, *, geometry: eager(geometry)(a, b))
     primitive.def_abstract_eval(lambda a, b, *, geometry: a.update(shape=shape(a, b, geometry), weak_type=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(lowered, multiple_results=False))
+    lower = functools.partial(mlir.lower_fun, multiple_results=False)
+    mlir.register_lowering(primitive, conv_onednn.lowering(lower, lowered))
     return primitive
 
 
