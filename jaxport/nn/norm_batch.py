@@ -52,31 +52,42 @@ def _moments(x: jax.Array, rows: jax.Array | None, axis_name: AxisName | None) -
     return _Moments(mean, _sums(jnp.square(difference), rows, axis_name) / count, count)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _standardised(
-    x: jax.Array, rows: jax.Array | None, eps: float, axis_name: AxisName | None
-) -> tuple[jax.Array, _Moments]:
-    """Return ((x - mean) / √(var + eps), moments); nothing flows through the moments.
+def _standardised(x: jax.Array, moments: _Moments, eps: float) -> tuple[jax.Array, jax.Array]:
+    """Return z = (x - mean) / √(var + eps), and what it was multiplied by, (C,)."""
+    scale = lax.rsqrt(moments.variance + eps)
+    return (x - along_channels(moments.mean, x.ndim)) * along_channels(scale, x.ndim), scale
 
-    With z the output and E the mean over the batch: dz = (dx - E[dx] - z · E[z · dx]) / √(var + eps). Derived step by
-    step instead, the gradient takes three times as long.
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def _normalised(
+    x: jax.Array, rows: jax.Array | None, weight: jax.Array, bias: jax.Array, eps: float, axis_name: AxisName | None
+) -> tuple[jax.Array, _Moments]:
+    """Return (z · weight + bias, moments), z = (x - mean) / √(var + eps); nothing flows through the moments.
+
+    With E the mean over the batch and k = weight / √(var + eps), a tangent is
+
+        dy = k · dx + (dbias - k · E[dx]) + z · (dweight - k · E[z · dx]),
+
+    whose transpose takes two sums over the batch, Σ g and Σ z · g. Derived step by step it takes six, and one step for
+    z with one for weight and bias takes four: the step of `mnist_convnet` spent 8 of 24 ms on them.
     """
     moments = _moments(x, rows, axis_name)
-    scale = lax.rsqrt(moments.variance + eps)
-    return (x - along_channels(moments.mean, x.ndim)) * along_channels(scale, x.ndim), moments
+    z, _ = _standardised(x, moments, eps)
+    return z * along_channels(weight, x.ndim) + along_channels(bias, x.ndim), moments
 
 
-@_standardised.defjvp
-def _standardised_jvp(
+@_normalised.defjvp
+def _normalised_jvp(
     eps: float, axis_name: AxisName | None, primals: tuple[Any, ...], tangents: tuple[Any, ...]
 ) -> tuple[Any, Any]:
-    (x, rows), (dx, _) = primals, tangents
-    z, moments = _standardised(x, rows, eps, axis_name)
-    scale = along_channels(lax.rsqrt(moments.variance + eps), x.ndim)
-    mean = _sums(dx, rows, axis_name) / moments.count
-    along = _sums(z * dx, rows, axis_name) / moments.count
-    dz = (dx - spread(mean, x.shape) - z * spread(along, x.shape)) * scale
-    return (z, moments), (dz, jax.tree.map(_no_tangent, moments))
+    (x, rows, weight, bias), (dx, _, dweight, dbias) = primals, tangents
+    y, moments = _normalised(x, rows, weight, bias, eps, axis_name)
+    z, scale = _standardised(x, moments, eps)
+    factor = scale * weight
+    shift = dbias - factor * (_sums(dx, rows, axis_name) / moments.count)
+    along = dweight - factor * (_sums(z * dx, rows, axis_name) / moments.count)
+    dy = dx * along_channels(factor, x.ndim) + spread(shift, x.shape) + z * spread(along, x.shape)
+    return (y, moments), (dy, jax.tree.map(_no_tangent, moments))
 
 
 def _no_tangent(value: Any) -> Any:
@@ -189,8 +200,10 @@ def batch_norm_with_stats(
     if not training and running_mean is not None and running_var is not None:
         y = by_running_stats(x, running_mean, running_var, weight, bias, eps)
         return y.astype(input.dtype), running_mean, running_var
-    z, moments = _standardised(x, rows, eps, axis_name)
-    y = _affine(z, weight, bias).astype(input.dtype)
+    scale = jnp.ones(channels, x.dtype) if weight is None else weight.astype(x.dtype)
+    shift = jnp.zeros(channels, x.dtype) if bias is None else bias.astype(x.dtype)
+    y, moments = _normalised(x, rows, scale, shift, eps, axis_name)
+    y = y.astype(input.dtype)
     if input.size == 0 and axis_name is None:
         return y, running_mean, running_var
     # Normalised with the biased variance, stored is the unbiased one.
