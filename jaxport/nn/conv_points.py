@@ -43,37 +43,42 @@ def _joined(n: int, k: int, s: int, pad: tuple[int, int], d: int, out: int) -> l
 
 
 def _whole(w: jax.Array, geometry: Geometry) -> jax.Array:
-    """Return W (H·W·C, P·Q·O)."""
-    nothing = jnp.zeros(w.shape[2:], w.dtype)
-    rows = [jnp.concatenate([nothing if tap is None else w[tap] for tap in row], axis=1) for row in _taps(geometry)]
+    """Return Wᵀ (P·Q·O, H·W·C).
+
+    Features come first in it as in the parameter (O, C, kH, kW), from which XLA then copies it in long pieces.
+    """
+    kernel = w.swapaxes(-2, -1)
+    nothing = jnp.zeros(kernel.shape[2:], w.dtype)
+    columns = zip(*_taps(geometry), strict=True)
+    rows = [jnp.concatenate([nothing if tap is None else kernel[tap] for tap in column], axis=1) for column in columns]
     return jnp.concatenate(rows)
 
 
 def forward(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """Return y."""
-    y = x.reshape(x.shape[0], -1) @ _whole(w, geometry)
+    y = x.reshape(x.shape[0], -1) @ _whole(w, geometry).T
     return y.reshape(x.shape[0], *geometry.output, w.shape[-1])
 
 
 def input_gradient(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """Return ∂x = g · Wᵀ."""
-    x = g.reshape(g.shape[0], -1) @ _whole(w, geometry).T
+    x = g.reshape(g.shape[0], -1) @ _whole(w, geometry)
     return x.reshape(g.shape[0], *geometry.size, w.shape[-2])
 
 
 def weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
-    """Return ∂w: each element is the sum of its blocks of xᵀ · g."""
+    """Return ∂w: each element is the sum of its blocks of gᵀ · x."""
     channels, features = x.shape[-1], g.shape[-1]
-    blocks = x.reshape(x.shape[0], -1).T @ g.reshape(g.shape[0], -1)
+    blocks = g.reshape(g.shape[0], -1).T @ x.reshape(x.shape[0], -1)
     parts: dict[tuple[int, int], list[jax.Array]] = {}
     for i, row in enumerate(_taps(geometry)):
         for o, tap in enumerate(row):
             if tap is not None:
-                block = blocks[i * channels : (i + 1) * channels, o * features : (o + 1) * features]
+                block = blocks[o * features : (o + 1) * features, i * channels : (i + 1) * channels]
                 parts.setdefault(tap, []).append(block)
-    nothing = jnp.zeros((channels, features), blocks.dtype)
+    nothing = jnp.zeros((features, channels), blocks.dtype)
     kernel = [functools.reduce(jnp.add, parts.get((u, v), [nothing])) for u, v in _elements(geometry)]
-    return jnp.stack(kernel).reshape(*geometry.kernel, channels, features)
+    return jnp.stack(kernel).reshape(*geometry.kernel, features, channels).swapaxes(-2, -1)
 
 
 def _elements(geometry: Geometry) -> list[tuple[int, int]]:
