@@ -137,7 +137,7 @@ def test_a_program_for_the_short_batch_is_reported(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = problems(count_fit(ports.get(TINY), "batches"))
-    assert any("program chunk was compiled 2 times" in line for line in found)
+    assert any("program chunk was compiled 2 times instead of 1" in line for line in found)
 
 
 def test_a_transfer_and_a_dispatch_more_are_reported(monkeypatch):
