@@ -119,6 +119,7 @@ LOAD = "The processes that measure are part of it, up to the number of cores; mo
 
 def introduction(state: State) -> str:
     m, loads = state["machine"], [p["load"] for p in state["points"].values() if p["load"] is not None]
+    compiled = "" if state.get("quick") else ", and torch.compile"
     versions = ", ".join(f"{name} {m[name]}" for name in ("jax", "torch", "numpy") if name in m)
     load = f" Load average while measuring: {min(loads):.1f} to {max(loads):.1f}.\n{LOAD}" if loads else ""
     load += BUSY if loads and max(loads) > 2 * int(m["cores"]) else ""

@@ -32,6 +32,7 @@ QUICK: dict[str, dict[str, tuple[int, ...]]] = {
     "data": {"titanic": (128, 2048, 8192)},
     "devices": {"mnist_mlp": (1, 2, 4)},
 }
+QUICK_PORTS = ("linreg_plane", "titanic", "digits", "resnet")
 # Steps in a timed pass: (most, examples in all of them): long enough to time, short enough for rounding and patience.
 STEPS = {"titanic": (250, 64_000), "mnist_mlp": (50, 16_000), "mnist_cnn": (24, 2_000), "MLP": (50, 3_200)}
 LEAST_STEPS = 4
@@ -73,8 +74,8 @@ class Point(NamedTuple):
 def points(axes: tuple[str, ...], quick: bool) -> list[Point]:
     """Return all points of these axes, those of a series in a row."""
     table = dict(QUICK if quick else FULL)
-    if not quick:
-        table["ports"] = {name: (ports.get(name).batch_size or 0,) for name in ports.names()}
+    named = QUICK_PORTS if quick else ports.names()
+    table["ports"] = {name: (ports.get(name).batch_size or 0,) for name in named}
     return [Point(axis, series, n) for axis in axes for series, sizes in table.get(axis, {}).items() for n in sizes]
 
 

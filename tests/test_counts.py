@@ -1,15 +1,17 @@
 """What a fit asks of JAX, in counts: nothing here depends on time. Each guard is seen to report what it is for."""
 
+import importlib.util
 import warnings
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxport import engine, ports
+from jaxport import engine, metrics, ports
 from jaxport.bench.count_fits import count_fit, problems, program_problems
 from jaxport.bench.count_limits import LIMITS, PROGRAMS, expected
 from jaxport.bench.counts import counting, recording
@@ -17,6 +19,15 @@ from jaxport.engine import loop as engine_loop
 from jaxport.engine import programs as engine_programs
 
 TINY = "linreg_plane"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """Leave out optimisations of machine code, as the command does: no count depends on them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +78,14 @@ def test_convolutions_go_step_by_step():
     assert found.kind == "steps"
     assert problems(found) == []
     assert sum(" convolution(" in program.text for program in found.programs) == 2
+
+
+def test_a_metric_that_collects_rows_has_two_shapes_of_sums():
+    port = replace(ports.get("circles"), metrics=(metrics.BinaryAUC(),))
+    found = count_fit(port, "chunks")
+    assert (found.reads, found.first["read"]) == (2, 2)
+    assert problems(found) == []
+    assert problems(replace(found, reads=1)) == ["circles, chunks: program read was compiled 2 times instead of 1"]
 
 
 # ---------------------------------------------------------------------------------------- each count counts
@@ -195,3 +214,31 @@ def test_a_warning_of_donation_is_reported(fits):
 def test_the_sums_of_the_table():
     units = {"fit": 1, "drawn": 1, "epoch": 2, "call": 6, "validation step": 4}
     assert expected("steps", "dispatches", units) == 2 + 2 * 3 + 6 + 4
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+@pytest.fixture
+def command(monkeypatch):
+    spec = importlib.util.spec_from_file_location("counts_command", BENCHMARKS / "counts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_prints_a_table_and_fails_where_a_count_differs(command, fits, monkeypatch, capsys):
+    wrong = replace(fits["scan"], warnings=["Some donated buffers were not usable: float32[3]"])
+    monkeypatch.setattr(command, "step_problems", lambda port: [])
+    monkeypatch.setattr(command, "count_fit", lambda port, way: {"circles": wrong}.get(port.name, fits[way or "scan"]))
+    assert command.main([TINY]) == 0
+    row = "| linreg_plane | scan | epochs | 1 | 0 | 3 + 0 E | 7 + 0 E | 10 + 0 E | 48 of 48 B |"
+    *table, empty, verdict, seconds = capsys.readouterr().out.splitlines()
+    assert (len(table), table[2].replace(table[2].split(" | ")[3], "1", 1), empty) == (3, row, "")
+    assert (verdict, seconds[-2:]) == ("all as in the table", " s")
+    assert command.main([TINY, "circles"]) == 1
+    assert f"{TINY}, scan: warning: Some donated" in capsys.readouterr().out
+    assert command.main([TINY, "circles", "--but", "circles", "--ways"]) == 0
+    assert capsys.readouterr().out.count("| linreg_plane | ") == len(LIMITS)
+    monkeypatch.setattr(command, "step_problems", lambda port: ["it scatters"])
+    assert command.main([TINY]) == 1

@@ -52,7 +52,7 @@ def result(point, ms=None, reason=None):
 
 def state_of(scaling, quick=False):
     points = {point.key: result(point) for point in scaling.points(scaling.AXES, quick)}
-    return {"machine": MACHINE, "limits": LIMITS, "points": points}
+    return {"machine": MACHINE, "quick": quick, "limits": LIMITS, "points": points}
 
 
 # ----------------------------------------------------------------------------------------------------------- the points
@@ -155,6 +155,23 @@ def test_another_machine_is_refused(scaling, monkeypatch, tmp_path, capsys, no_p
     assert call(scaling, monkeypatch, "--out", tmp_path, "--page") == 0
 
 
+def test_quick_figures_do_not_mix_with_others(scaling, monkeypatch, tmp_path, capsys, no_pictures):
+    (tmp_path / "scaling.json").write_text(json.dumps(state_of(scaling, quick=True)))
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--only", "depth") == 2
+    assert "was measured with --quick; give another --out, or --again" in capsys.readouterr().err
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--only", "depth", "--quick") == 0
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--page") == 0
+
+
+def test_device_counts_are_measured_together(scaling):
+    wanted = scaling.points(("devices", "depth"), False)
+    kept = {point.key: {} for point in wanted} | {"depth/MLP/4": {}}
+    del kept["devices/mnist_cnn/8"], kept["depth/MLP/32"]
+    missing = [point.key for point in scaling.missing_points(wanted, kept)]
+    assert missing == [*(f"devices/mnist_cnn/{n}" for n in (1, 2, 4, 8)), "depth/MLP/32"]
+    assert scaling.missing_points(wanted, {point.key: {} for point in wanted}) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -254,7 +271,7 @@ def test_a_refused_point_says_why_and_is_in_no_fit(scaling):
 
 def test_a_page_of_little_is_a_page(scaling, tmp_path):
     points = {"batch/titanic/1": result(scaling.Point("batch", "titanic", 1))}
-    state = {"machine": MACHINE, "limits": LIMITS, "points": points}
+    state = {"machine": MACHINE, "quick": False, "limits": LIMITS, "points": points}
     page = scaling.page(state)
     assert "| titanic | 1 | 0.51 |" in page
     assert "off by |" not in page
