@@ -32,7 +32,7 @@ COLUMNS = (
     "dispatches",
     "to device",
     "to host",
-    "state used again",
+    "donated bytes used again",
 )
 
 
@@ -58,7 +58,7 @@ def row(found: FitCounts) -> list[str]:
         str(sum(count for name, count in found.first.items() if name not in names)),
         str(later),
         *(per_fit_and_epoch(found, what) for what in ("dispatches", "to_device", "to_host")),
-        f"{training.reused} of {training.state} B",
+        f"{training.reused} of {training.donated} B",
     ]
 
 

@@ -119,10 +119,10 @@ LOAD = "The processes that measure are part of it, up to the number of cores; mo
 
 def introduction(state: State) -> str:
     m, loads = state["machine"], [p["load"] for p in state["points"].values() if p["load"] is not None]
-    compiled = "" if state.get("quick") else ", and torch.compile"
     versions = ", ".join(f"{name} {m[name]}" for name in ("jax", "torch", "numpy") if name in m)
     load = f" Load average while measuring: {min(loads):.1f} to {max(loads):.1f}.\n{LOAD}" if loads else ""
     load += BUSY if loads and max(loads) > 2 * int(m["cores"]) else ""
+    how = QUICK if state["quick"] else COMPILED
     return f"""# Scaling
 
 How the time of training grows with batch size, depth, data and devices, in JAX and in PyTorch at its best, beside
@@ -130,12 +130,20 @@ what this machine can do at all. Written by `python benchmarks/scaling.py`; do n
 
 {m["processor"]}, {m["cores"]} cores; {versions}, Python {m["python"]}.{load}
 
-Each figure is the median of the rounds, both frameworks in turns, compilation apart. PyTorch is the fastest of eager
-with its plain, foreach and fused optimisers, one thread and all, channels last, and torch.compile; a point is shown
-only where both computed the same losses. *Fit*: t = a + b·nᶜ by least squares of the relative errors; a is what a
-call costs whatever its size, b·nᶜ what grows, c is 1 unless another exponent explains the times clearly better, and
-*off by* is the root mean square of the relative errors. *From* is the size at which the growing part overtakes the
-fixed one. *Floor*: the greater of operations ÷ the fastest matrix product and bytes ÷ bandwidth (below)."""
+{fill(READING.format(how), 120)}"""
+
+
+COMPILED = "channels last, and torch.compile of the fastest"
+QUICK = "and channels last; torch.compile was not tried (`--quick`)"
+READING = (
+    "Each figure is the median of the rounds, both frameworks in turns, compilation apart. PyTorch is the fastest"
+    " of eager with its plain, foreach and fused optimisers, one thread and all, {}; a point is shown only where"
+    " both computed the same losses. *Fit*: t = a + b·nᶜ by least squares of the relative errors; a is what a call"
+    " costs whatever its size, b·nᶜ what grows, c is 1 unless another exponent explains the times clearly better,"
+    " and *off by* is the root mean square of the relative errors. *From* is the size at which the growing part"
+    " overtakes the fixed one. *Floor*: the greater of operations ÷ the fastest matrix product and bytes ÷ bandwidth"
+    " (below)."
+)
 
 
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:

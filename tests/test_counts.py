@@ -62,6 +62,7 @@ def test_epochs_and_steps_cost_what_they_should(fits):
         "chunks": (5, 3, columns),
         "steps": (3 + 3 + 2, 1 + 3 + 2, columns + 1),
         "batches": (2 + 2 + 2, 2 * 4 + 2 * 3, columns),
+        "single batches": (3 + 2 + 2, 3 * 3 + 2 * 3, columns + 1),
     }
     assert total(fits["scan"].fits[2], "dispatches") == 3
 
@@ -189,7 +190,7 @@ def test_state_that_is_not_given_is_reported(monkeypatch):
     keeping = lambda *args, donate=(), **options: compile_function(*args, **options)  # noqa: E731
     monkeypatch.setattr(engine_programs, "compile_function", keeping)
     found = problems(count_fit(ports.get(TINY)))
-    assert any("bytes of state are needed no more, and 0 are given" in line for line in found)
+    assert any("bytes of state and sums are needed no more, and 0 are given" in line for line in found)
 
 
 def test_donated_memory_that_is_not_used_again_is_reported():

@@ -40,6 +40,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "chunks": {"dispatch": "chunks"},
     "steps": {"dispatch": "steps"},
     "batches": {"steps_per_call": 2},
+    "single batches": {"steps_per_call": 1},
 }
 
 
@@ -87,7 +88,7 @@ def count_fit(port: Port, way: str | None = None) -> FitCounts:
 
     def fit(epochs: int) -> engine.History:
         given, options = (train, val), {"batch_size": _BATCH, **(WAYS[way] if way else {})}
-        if way == "batches":
+        if way in ("batches", "single batches"):
             given = [_Batches(part) for part in given]
         watched = [Watcher()] if way == "scan, watched" else []
         return model.fit(given[0], epochs, given[1], watched, verbose=0, **options)
@@ -134,7 +135,7 @@ def _checked(model: engine.Model, arrays: Sequence[Any]) -> int:
 
 
 def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, train: int, val: int) -> dict[str, int]:
-    steps = -(-train // {"steps": _BATCH, "batches": 2 * _BATCH}.get(kind, train))
+    steps = -(-train // {"steps": _BATCH, "batches": 2 * _BATCH, "single batches": _BATCH}.get(kind, train))
     return {
         "fit": 1,
         "drawn": 1,
@@ -171,8 +172,9 @@ def problems(found: FitCounts) -> list[str]:
     return [f"{found.port}, {found.kind}: {line}" for line in lines]
 
 
-# Programs that train: their first argument is the state, which they take over.
-_TRAINING = ("epochs", "steps", "step", "chunk", "batch")
+# Program → how many of its first arguments it takes over: the state, if it trains, and the sums of the epoch so far.
+_TAKEN = {"epochs": 1, "steps": 2, "step": 2, "chunk": 2, "batch": 2}
+_TAKEN |= {"validation": 1, "validation_step": 1, "validation_batch": 1}
 
 
 def program_problems(program: Program, loops: bool = False) -> list[str]:
@@ -181,8 +183,9 @@ def program_problems(program: Program, loops: bool = False) -> list[str]:
     `loops` allows convolutions in a loop in the form that is fast there, for a loop that was asked for.
     """
     lines = hlo_problems(program.text, jax.default_backend(), loops)
-    if program.name in _TRAINING and program.donated < program.state:
-        lines.append(f"{program.state} bytes of state are needed no more, and {program.donated} are given")
+    due = sum(program.arguments[: _TAKEN.get(program.name, 0)])
+    if program.donated < due:
+        lines.append(f"{due} bytes of state and sums are needed no more, and {program.donated} are given")
     if program.reused < program.donated:
         lines.append(f"{program.donated} bytes are given, and {program.reused} used again")
     return [f"{program.name}: {line}" for line in lines]
