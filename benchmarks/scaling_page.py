@@ -55,7 +55,7 @@ CHAPTERS = {
         "an epoch",
         "Data-parallel training by the engine's own sharding over *emulated* devices: one CPU split into 1, 2, 4 and 8,"
         " all on the same two cores. There is nothing to gain here; what grows is the cost of partitioning (smaller"
-        " pieces, sums over devices, calls that wait for each other). The batch of 512 stays as it is. It says nothing"
+        " pieces, sums over devices, calls that wait for each other). The batch of 256 stays as it is. It says nothing"
         " about speed-up on real devices.",
     ),
 }

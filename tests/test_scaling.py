@@ -66,14 +66,14 @@ def test_points_name_ports_and_are_few_enough_when_quick(scaling):
     assert named <= set(ports.names())
     assert {point.series for point in full if point.axis == "ports"} == set(ports.names())
     assert {point.series for point in full if not point.timed} == {"resnet", "unet"}
-    assert scaling.points(("depth",), True) == [("depth", "MLP", 2), ("depth", "MLP", 8), ("depth", "MLP", 32)]
+    assert scaling.points(("depth",), True) == [("depth", "MLP", 2), ("depth", "MLP", 4), ("depth", "MLP", 8)]
 
 
 def test_sizes_are_what_is_trained(scaling):
     module = importlib.import_module("scaling_points")
     assert module.port_of(module.Point("batch", "titanic", 64)).batch_size == 64
     assert module.port_of(module.Point("data", "titanic", 8192)).batch_size == 8
-    assert module.port_of(module.Point("devices", "mnist_cnn", 4)).batch_size == 512
+    assert module.port_of(module.Point("devices", "mnist_cnn", 4)).batch_size == 256
     assert module.port_of(module.Point("ports", "titanic", 8)) is ports.get("titanic")
     for point in scaling.points(("data",), False):
         assert point.n % point.batch == 0  # whole batches: PyTorch is compiled for one size
@@ -101,7 +101,7 @@ def test_points_are_kept_and_not_measured_twice(scaling, monkeypatch, tmp_path, 
     monkeypatch.setattr(scaling, "measured", measured)
     options = ("--out", tmp_path, "--quick", "--only", "depth", "--rounds", 2)
     assert call(scaling, monkeypatch, *options) == 0
-    assert asked == [(["depth/MLP/2", "depth/MLP/8", "depth/MLP/32"], 2, False)]
+    assert asked == [(["depth/MLP/2", "depth/MLP/4", "depth/MLP/8"], 2, False)]
     kept = json.loads((tmp_path / "scaling.json").read_text())
     assert kept["points"].keys() == set(asked[0][0])
     assert kept["limits"]["flops"] == RATES
@@ -166,9 +166,9 @@ def test_quick_figures_do_not_mix_with_others(scaling, monkeypatch, tmp_path, ca
 def test_device_counts_are_measured_together(scaling):
     wanted = scaling.points(("devices", "depth"), False)
     kept = {point.key: {} for point in wanted} | {"depth/MLP/4": {}}
-    del kept["devices/mnist_cnn/8"], kept["depth/MLP/32"]
+    del kept["devices/mnist_cnn/8"], kept["depth/MLP/16"]
     missing = [point.key for point in scaling.missing_points(wanted, kept)]
-    assert missing == [*(f"devices/mnist_cnn/{n}" for n in (1, 2, 4, 8)), "depth/MLP/32"]
+    assert missing == [*(f"devices/mnist_cnn/{n}" for n in (1, 2, 4, 8)), "depth/MLP/16"]
     assert scaling.missing_points(wanted, {point.key: {} for point in wanted}) == []
 
 
@@ -231,8 +231,8 @@ def test_page_has_medians_ratios_floors_and_fits(scaling):
     assert "a processor, 2 cores; jax 1.2.3, Python 3.11. Load average while measuring: 0.2 to 0.2." in page
     assert "| float32 product | 512 × 512 | 100 GFLOP/s | jax |" in page
     assert "| memory | 256 MiB | 20 GB/s | torch |" in page
-    # Two steps of 1e6 operations at 1e11 a second: 0.02 ms. The median of the rounds is 0.5 + 0.01 · 64.
-    row = "| titanic | 64 | 1.14 | 3.42 | 3.00 | 0.02 (compute) | 57 | eager, 1 thread |"
+    # Two steps of 1e6 operations at 1e11 a second: 0.02 ms. The median of the rounds is 0.5 + 0.01 · 256.
+    row = "| titanic | 256 | 3.06 | 9.18 | 3.00 | 0.02 (compute) | 153 | eager, 1 thread |"
     assert row in page
     assert "| titanic | jaxport | 0.5 | 10 | 1.00 | 0 % | 50 |" in page
     assert "| titanic | best PyTorch | 1.5 | 30 | 1.00 | 0 % | 50 |" in page
@@ -262,8 +262,8 @@ def test_a_busy_machine_is_told_of(scaling):
 
 def test_a_refused_point_says_why_and_is_in_no_fit(scaling):
     state = state_of(scaling)
-    state["points"]["batch/titanic/64"] = {**state["points"]["batch/titanic/64"], "reason": "the losses differ: 1 | 2"}
-    state["points"]["batch/titanic/64"]["sides"]["jax"]["ms"] = [1e9]
+    state["points"]["batch/titanic/256"] = {**state["points"]["batch/titanic/256"], "reason": "the losses differ: 1 | 2"}
+    state["points"]["batch/titanic/256"]["sides"]["jax"]["ms"] = [1e9]
     page = scaling.page(state)
     assert "the losses differ: 1 \\| 2 |" in page
     assert "| titanic | jaxport | 0.5 | 10 | 1.00 | 0 % | 50 |" in page
