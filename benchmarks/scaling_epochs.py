@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 from scaling_points import DEVICE_STEPS, Point, port_of
 
-from jaxport.bench.cores import available_cores
 from jaxport.interop import load_file, save_file
 
 MOST_EPOCHS = 200
@@ -98,6 +97,7 @@ class TorchEpochs:
         import torch
 
         from jaxport import reference
+        from jaxport.bench.cores import available_cores
         from jaxport.bench.torch_model import device
 
         self.port, (x, y) = port_of(point), examples(point)
@@ -126,6 +126,8 @@ class TorchEpochs:
 
     def _fastest(self, compiled: bool) -> tuple[int, dict[str, bool], bool]:
         """Return the fastest (threads, optimiser, compilation)."""
+        from jaxport.bench.cores import available_cores
+
         kinds = [{}, {"foreach": True}, {"fused": True}]
         variants = [(t, kind, False) for t in sorted({1, available_cores()}) for kind in kinds]
         times = {self._time(*variant): variant for variant in variants}

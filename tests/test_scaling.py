@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -172,6 +173,14 @@ def test_device_counts_are_measured_together(scaling):
     assert scaling.missing_points(wanted, {point.key: {} for point in wanted}) == []
 
 
+def test_what_cannot_be_written_is_one_line(scaling, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert call(scaling, monkeypatch, "--out", tmp_path / "file", "--only", "depth") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -201,7 +210,7 @@ class FakeWorker:
             self.log.append(self.name)
             return {"ms": float(len(self.log)), "losses": [self.loss, 1.0]}
         facts = {"batch": 8, "steps": 1, "examples": 8, "cost": [1.0, 2.0], "variant": f"{self.name} at its best"}
-        return {**facts, "reference": {"truth": [2.0, 1.0], "eager": [2.0, 1.0 + 1e-6]}}
+        return {**facts, "loss": self.loss, "reference": {"truth": [2.0, 1.0], "eager": [2.0, 1.0 + 1e-6]}}
 
 
 @pytest.mark.parametrize(("loss", "reason"), [(2.0, None), (2.001, "the losses differ")])
@@ -221,6 +230,41 @@ def test_first_epochs_are_compared_where_there_are_no_steps(scaling):
     assert scaling.same_losses(None, {"loss": 0.5}, {"loss": 0.5004}) is None
     assert scaling.same_losses(None, {"loss": 0.5}, {"loss": 0.501}) == "the first epoch's losses are 0.5, 0.501"
     assert scaling.same_losses(None, {"loss": float("nan")}, {"loss": 0.5}) is not None
+
+
+@pytest.fixture
+def started(scaling, monkeypatch, tmp_path):
+    """The processes that would be started: name → (framework, variables)."""
+    names, losses = {}, {}
+
+    @contextmanager
+    def workers(wanted):
+        names.update(wanted)
+        yield {name: FakeWorker(name, losses.get(getattr(name, "n", None), 2.0), []) for name in wanted}, str(tmp_path)
+
+    monkeypatch.setattr(scaling, "PAUSE_S", 0)
+    monkeypatch.setattr(scaling, "workers", workers)
+    return names, losses
+
+
+def test_device_counts_have_processes_and_are_compared_with_one_device(scaling, started):
+    names, losses = started
+    losses[4] = 2.1
+    chosen = scaling.points(("devices",), True)
+    found = dict(scaling.measured(chosen, 2, False))
+    assert [(of, extra["JAX_NUM_CPU_DEVICES"]) for of, extra in names.values()] == [("jax", n) for n in "124"]
+    assert [len(found[point]["sides"]["jax"]["ms"]) for point in chosen] == [2, 2, 2]
+    assert [found[point]["reason"] for point in chosen] == [None, None, "the first epoch's losses are 2.1, 2.0"]
+
+
+@pytest.mark.parametrize(("axis", "frameworks"), [("depth", {"jax", "torch"}), ("ports", {"jax"})])
+def test_ports_are_not_compared(scaling, started, monkeypatch, axis, frameworks):
+    monkeypatch.setattr(scaling.importlib.util, "find_spec", lambda name: True)
+    chosen = scaling.points((axis,), True)[:2]
+    found = dict(scaling.measured(chosen, 2, False))
+    assert set(started[0]) == frameworks
+    assert [point.key for point in found] == [point.key for point in chosen]
+    assert all(set(result["sides"]) == frameworks for result in found.values())
 
 
 # ------------------------------------------------------------------------------------------------------------- the page
@@ -253,6 +297,11 @@ def test_page_has_medians_ratios_floors_and_fits(scaling):
     assert max(map(len, (line for line in page.splitlines() if not line.startswith("|")))) <= 125
 
 
+def test_a_page_says_what_pytorch_tried(scaling):
+    assert "torch.compile of the fastest" in scaling.page(state_of(scaling)).replace("\n", " ")
+    assert "torch.compile was not tried" in scaling.page(state_of(scaling, quick=True)).replace("\n", " ")
+
+
 def test_a_busy_machine_is_told_of(scaling):
     state = state_of(scaling)
     assert "no result" not in scaling.page(state)
@@ -262,7 +311,10 @@ def test_a_busy_machine_is_told_of(scaling):
 
 def test_a_refused_point_says_why_and_is_in_no_fit(scaling):
     state = state_of(scaling)
-    state["points"]["batch/titanic/256"] = {**state["points"]["batch/titanic/256"], "reason": "the losses differ: 1 | 2"}
+    state["points"]["batch/titanic/256"] = {
+        **state["points"]["batch/titanic/256"],
+        "reason": "the losses differ: 1 | 2",
+    }
     state["points"]["batch/titanic/256"]["sides"]["jax"]["ms"] = [1e9]
     page = scaling.page(state)
     assert "the losses differ: 1 \\| 2 |" in page
