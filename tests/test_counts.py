@@ -207,6 +207,14 @@ def test_donated_memory_that_is_not_used_again_is_reported():
     assert x.is_deleted()
 
 
+def test_a_program_too_many_and_one_that_is_missing_are_reported(fits):
+    found = fits["scan"]
+    more = replace(found, programs=[*found.programs, found.programs[0]._replace(name="order")])
+    assert problems(more) == [f"{TINY}, scan: program order was compiled, and scan needs none"]
+    less = replace(found, first=Counter())
+    assert problems(less) == [f"{TINY}, scan: program epochs was compiled 0 times instead of 1"]
+
+
 def test_a_warning_of_donation_is_reported(fits):
     found = replace(fits["scan"], warnings=["Some donated buffers were not usable: float32[3]", "another"])
     assert problems(found) == [f"{TINY}, scan: warning: Some donated buffers were not usable: float32[3]"]

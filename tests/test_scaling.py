@@ -2,7 +2,10 @@
 
 import importlib
 import json
+import os
+import signal
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -146,6 +149,19 @@ def test_what_was_measured_before_an_end_is_kept(
     assert message in said
     assert said.count("\n") == 1
     assert list(json.loads((tmp_path / "scaling.json").read_text())["points"]) == ["depth/MLP/2"]
+
+
+def test_a_terminated_run_ends_as_an_interrupted_one(scaling, monkeypatch, tmp_path, capsys, no_pictures):
+    def measured(chosen, rounds, compiled):
+        yield chosen[0], result(chosen[0])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(scaling, "measured", measured)
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--only", "depth") == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "is kept in scaling.json" in capsys.readouterr().err
 
 
 def test_another_machine_is_refused(scaling, monkeypatch, tmp_path, capsys, no_pictures):
@@ -319,6 +335,24 @@ def test_a_refused_point_says_why_and_is_in_no_fit(scaling):
     page = scaling.page(state)
     assert "the losses differ: 1 \\| 2 |" in page
     assert "| titanic | jaxport | 0.5 | 10 | 1.00 | 0 % | 50 |" in page
+
+
+def test_an_axis_of_less_than_a_decade_has_labels(scaling):
+    pytest.importorskip("matplotlib")
+    module = importlib.import_module("scaling_pictures")
+    figure = module.figure(state_of(scaling, quick=True), "devices", scaling.limits.Limits.from_json(LIMITS))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        shown = [label for y, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True) if low <= y <= high]
+        assert len([label for label in shown if label.get_text()]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-5, "1e-05"), (0.12345, "0.123"), (999.4, "999"), (1234.5, "1,234"), (4.65e6, "4,650,000")]
+)
+def test_numbers_have_three_digits_and_no_exponent_where_large(scaling, value, text):
+    assert importlib.import_module("scaling_page").number(value) == text
 
 
 def test_a_page_of_little_is_a_page(scaling, tmp_path):
