@@ -14,7 +14,7 @@ import pytest
 from jaxport import engine, metrics, ports
 from jaxport.bench.count_fits import count_fit, problems, program_problems
 from jaxport.bench.count_limits import LIMITS, PROGRAMS, expected
-from jaxport.bench.counts import counting, recording
+from jaxport.bench.counts import Program, counting, recording
 from jaxport.engine import loop as engine_loop
 from jaxport.engine import programs as engine_programs
 
@@ -191,6 +191,20 @@ def test_state_that_is_not_given_is_reported(monkeypatch):
     monkeypatch.setattr(engine_programs, "compile_function", keeping)
     found = problems(count_fit(ports.get(TINY)))
     assert any("bytes of state and sums are needed no more, and 0 are given" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "due"), [("epochs", 100), ("steps", 110), ("step", 110), ("chunk", 110), ("batch", 110)]
+)
+def test_all_that_a_program_takes_over_is_to_be_given(name, due):
+    text = "HloModule m\n\nENTRY main.1 {\n  a = f32[] add(x, y)\n}\n"
+    whole = Program(name, text, donated=due, arguments=(100, 10, 1), reused=due)
+    assert program_problems(whole) == []
+    missing = f"{name}: {due} bytes of state and sums are needed no more, and {due - 1} are given"
+    assert program_problems(whole._replace(donated=due - 1)) == [missing]
+    for measuring in ("validation", "validation_step", "validation_batch"):
+        assert program_problems(whole._replace(name=measuring, donated=100)) == []
+        assert len(program_problems(whole._replace(name=measuring, donated=99))) == 1
 
 
 def test_donated_memory_that_is_not_used_again_is_reported():
