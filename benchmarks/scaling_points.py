@@ -23,7 +23,7 @@ FULL: dict[str, dict[str, tuple[int, ...]]] = {
         "mnist_cnn": (1, 8, 64, 256),
     },
     "depth": {"MLP": (2, 4, 8, 16)},
-    "data": {"titanic": (128, 512, 2048, 8192, 32768), "mnist_mlp": (100, 400, 1600, 6400, 25600)},
+    "data": {"titanic": (128, 1024, 8192, 32768), "mnist_mlp": (100, 800, 6400, 25600)},
     "devices": {"mnist_mlp": (1, 2, 4, 8), "mnist_cnn": (1, 2, 4, 8)},
 }
 QUICK: dict[str, dict[str, tuple[int, ...]]] = {
