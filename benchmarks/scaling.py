@@ -7,7 +7,8 @@ it was. JAX and PyTorch have a process each, warm for a series, and take turns; 
 each optimiser, one thread and all, channels_last, and torch.compile of that (not with --quick). Both must compute the
 same losses. Every device count has a process of its own. --page only writes the page.
 
-Nothing else should run on the machine meanwhile; the page says what the load was.
+It takes about ten minutes on two cores. Nothing else should run on the machine meanwhile; the page says what the load
+was.
 """
 
 from __future__ import annotations
@@ -226,7 +227,7 @@ def work(options: argparse.Namespace) -> None:
 def main() -> int:
     """Read the options and do the work."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few points, no torch.compile: about 2 minutes")
+    parser.add_argument("--quick", action="store_true", help="few points, no torch.compile: about 3 minutes")
     parser.add_argument("--only", nargs="+", default=AXES, metavar="AXIS", help=f"of {', '.join(AXES)}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each framework (%(default)s)")
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
