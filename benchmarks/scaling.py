@@ -6,6 +6,7 @@ Writes docs/scaling.json after every point, and from it docs/scaling.md and its 
 it was. JAX and PyTorch have a process each, warm for a series, and take turns; PyTorch is the fastest of eager with
 each optimiser, one thread and all, channels_last, and torch.compile of that (not with --quick). Both must compute the
 same losses. Every device count has a process of its own. --page only writes the page.
+Axes that are measured one after the other (--only) come together in one page; --quick's figures mix with no others.
 
 It takes about ten minutes on two cores. Nothing else should run on the machine meanwhile; the page says what the load
 was.
