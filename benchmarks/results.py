@@ -20,11 +20,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from ends import exit_status
 from rich.console import Console
 from rich.progress import Progress
 
 from jaxport import ports
-from jaxport.errors import JaxportError, UsageError
+from jaxport.errors import UsageError
 from jaxport.viz.table import write_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -177,8 +178,40 @@ def average(sides: dict[str, Any], side: str, key: str) -> str:
     return f"{mean(values):.3g}" if values else ""
 
 
-def main() -> int:
+def work(options: argparse.Namespace) -> None:
     """Run what is asked for and is not there."""
+    chosen = [ports.get(name).name for name in options.only or ()]
+    names = chosen or [name for name in ports.names(variants=True) if name not in LONG]
+    state = load()
+    if options.again:
+        state["runs"] = {name: runs for name, runs in state["runs"].items() if name not in names}
+    if not options.page:
+        state["machine"] = machine()
+        run_missing(state, names, {"jax": options.seeds, "torch": options.torch_seeds}, options.data)
+    save(state)
+
+
+def run_missing(state: dict[str, Any], names: list[str], seeds: dict[str, int], data: str | None) -> None:
+    """Run each port with as many seeds of each side as asked for, and keep each run."""
+    missing = [
+        (name, side, seed)
+        for name in names
+        for side, count in seeds.items()
+        for seed in range(count)
+        if str(seed) not in state["runs"].get(name, {}).get(side, {})
+    ]
+    with Progress(console=Console(stderr=True, quiet=not sys.stderr.isatty())) as bar:
+        task = bar.add_task("", total=len(missing))
+        for name, side, seed in missing:
+            bar.update(task, description=f"{name}, {side}, seed {seed}")
+            result = (run_jax if side == "jax" else run_torch)(name, seed, data)
+            state["runs"].setdefault(name, {}).setdefault(side, {})[str(seed)] = result
+            save(state)
+            bar.advance(task)
+
+
+def main() -> int:
+    """Read the options and do the work."""
     parser = argparse.ArgumentParser(description="Train every port in PyTorch and in JAX.")
     parser.add_argument("--data", metavar="DIR", help="folder of the data sets (default: $JAXPORT_DATA)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="JAX's seeds 0 to N - 1 (%(default)s)")
@@ -187,38 +220,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="run what is there too")
     parser.add_argument("--page", action="store_true", help="only write the page")
     options = parser.parse_args()
-    console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    try:
-        chosen = [ports.get(name).name for name in options.only or ()]
-        names = chosen or [name for name in ports.names(variants=True) if name not in LONG]
-        state = load()
-        if options.again:
-            state["runs"] = {name: runs for name, runs in state["runs"].items() if name not in names}
-        if not options.page:
-            state["machine"] = machine()
-        work = [
-            (name, side, seed)
-            for name in names
-            for side, count in (("jax", options.seeds), ("torch", options.torch_seeds))
-            for seed in range(count)
-            if str(seed) not in state["runs"].get(name, {}).get(side, {})
-        ]
-        with Progress(console=console) as bar:
-            task = bar.add_task("", total=len(work))
-            for name, side, seed in [] if options.page else work:
-                bar.update(task, description=f"{name}, {side}, seed {seed}")
-                result = (run_jax if side == "jax" else run_torch)(name, seed, options.data)
-                state["runs"].setdefault(name, {}).setdefault(side, {})[str(seed)] = result
-                save(state)
-                bar.advance(task)
-        save(state)
-    except JaxportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; what was run is kept in docs/results.json", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: work(options), "docs/results.json")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ Writes docs/scaling.json after every point, and from it docs/scaling.md and its 
 it was. JAX and PyTorch have a process each, warm for a series, and take turns; PyTorch is the fastest of eager with
 each optimiser, one thread and all, channels_last, and torch.compile of that (not with --quick). Both must compute the
 same losses. Every device count has a process of its own. --page only writes the page.
+Axes that are measured one after the other (--only) come together in one page; --quick's figures mix with no others.
 
-Nothing else should run on the machine meanwhile; the page says what the load was.
+It takes about ten minutes on two cores. Nothing else should run on the machine meanwhile; the page says what the load
+was.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ends import exit_status
 from rich.console import Console
 from rich.progress import Progress
 from scaling_page import page
@@ -36,7 +39,7 @@ from scaling_points import AXES, Point, points
 from jaxport.bench import limits
 from jaxport.bench.process import Worker, WorkerError, environment
 from jaxport.bench.rows import Reference, disagreement
-from jaxport.errors import JaxportError, UsageError
+from jaxport.errors import UsageError
 from jaxport.viz.table import write_atomic
 
 ROOT = Path(__file__).parents[1]
@@ -62,17 +65,20 @@ def load_average() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def stored(path: Path, again: bool, check: bool) -> dict[str, Any]:
+def stored(path: Path, again: bool, quick: bool) -> dict[str, Any]:
     """Return what was measured before; nothing where there is nothing or it is to be forgotten.
 
     Raises:
-        UsageError: `check`, and it was measured on another machine or with other versions.
+        UsageError: it was measured on another machine, with other versions, or the other of quick and not.
     """
     if again or not path.exists():
-        return {"machine": machine(), "limits": None, "points": {}}
+        return {"machine": machine(), "quick": quick, "limits": None, "points": {}}
     state = json.loads(path.read_text(encoding="utf-8"))
-    if check and state["machine"] != machine():
+    if state["machine"] != machine():
         raise UsageError(f"{path} is of another machine or other versions; measure all anew with --again")
+    if state["quick"] != quick:
+        how = "with" if state["quick"] else "without"
+        raise UsageError(f"{path} was measured {how} --quick; give another --out, or --again")
     return state
 
 
@@ -173,9 +179,16 @@ def measured(chosen: list[Point], rounds: int, compiled: bool) -> Iterator[tuple
         yield from series(chosen, rounds, compiled)
 
 
+def missing_points(wanted: list[Point], kept: Mapping[str, Any]) -> list[Point]:
+    """Return the points that are not there; device counts are compared with each other, so one takes all."""
+    missing = [point for point in wanted if point.key not in kept]
+    again = {point.series for point in missing if point.axis == "devices"}
+    return [point for point in wanted if point in missing or (point.axis == "devices" and point.series in again)]
+
+
 def run(state: dict[str, Any], axes: tuple[str, ...], quick: bool, rounds: int, folder: Path, console: Console) -> None:
     """Measure what is not there, and keep it point by point."""
-    missing = [point for point in points(axes, quick) if point.key not in state["points"]]
+    missing = missing_points(points(axes, quick), state["points"])
     with Progress(console=console) as bar:
         task = bar.add_task("limits", total=len(missing) + 1)
         if state["limits"] is None:
@@ -191,36 +204,38 @@ def run(state: dict[str, Any], axes: tuple[str, ...], quick: bool, rounds: int, 
                 save(state, folder)
 
 
-def main() -> int:
+def work(options: argparse.Namespace) -> None:
     """Run what is asked for and is not there, and write the page."""
+    store, unknown = options.out / "scaling.json", [axis for axis in options.only if axis not in AXES]
+    if unknown or options.rounds < 1:
+        wrong = f"--only has {unknown[0]!r}; the axes are {', '.join(AXES)}" if unknown else ""
+        raise UsageError(wrong or f"--rounds must be at least 1, got {options.rounds}")
+    if options.page and not store.exists():
+        raise UsageError(f"{store} is not there; run without --page first")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("pictures need matplotlib: pip install 'jaxport[viz]'")
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.page:
+        state = json.loads(store.read_text(encoding="utf-8"))
+    else:
+        state = stored(store, options.again, options.quick)
+        console = Console(stderr=True, quiet=not sys.stderr.isatty())
+        run(state, tuple(options.only), options.quick, options.rounds, options.out, console)
+    draw(state, options.out / "images")
+    write_atomic(options.out / "scaling.md", page(state).encode())
+
+
+def main() -> int:
+    """Read the options and do the work."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few points, no torch.compile: about 2 minutes")
+    parser.add_argument("--quick", action="store_true", help="few points, no torch.compile: about 3 minutes")
     parser.add_argument("--only", nargs="+", default=AXES, metavar="AXIS", help=f"of {', '.join(AXES)}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each framework (%(default)s)")
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
     parser.add_argument("--page", action="store_true", help="only write the page and its pictures")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", metavar="DIR", help="where results are (docs)")
     options = parser.parse_args()
-    console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    try:
-        unknown = [axis for axis in options.only if axis not in AXES]
-        if unknown or options.rounds < 1:
-            wrong = f"--only has {unknown[0]!r}; the axes are {', '.join(AXES)}" if unknown else ""
-            raise UsageError(wrong or f"--rounds must be at least 1, got {options.rounds}")
-        if options.page and not (options.out / "scaling.json").exists():
-            raise UsageError(f"{options.out / 'scaling.json'} is not there; run without --page first")
-        state = stored(options.out / "scaling.json", options.again, not options.page)
-        if not options.page:
-            run(state, tuple(options.only), options.quick, options.rounds, options.out, console)
-        draw(state, options.out / "images")
-        write_atomic(options.out / "scaling.md", page(state).encode())
-    except (JaxportError, WorkerError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; what was measured is kept in scaling.json", file=sys.stderr)
-        return 130
-    return 0
+    return exit_status(lambda: work(options), "scaling.json")
 
 
 if __name__ == "__main__":

@@ -47,16 +47,16 @@ CHAPTERS = {
         "an epoch",
         "Whole epochs over examples in memory, shuffled, at the recipe's batch size. jaxport: the engine's `fit`, with"
         " its metrics; PyTorch: one permutation an epoch and one gather a batch from tensors of floats, without"
-        " DataLoader, which is faster than the tutorials' loops.",
+        " DataLoader: faster than the tutorials' loops.",
     ),
     "devices": Axis(
         "Devices",
-        "devices",
+        "emulated devices",
         "an epoch",
-        "Data-parallel training by the engine's own sharding over *emulated* devices: one CPU split into 1, 2, 4 and 8,"
-        " all on the same two cores. There is nothing to gain here; what grows is the cost of partitioning (smaller"
-        " pieces, sums over devices, calls that wait for each other). The batch of 512 stays as it is. It says nothing"
-        " about speed-up on real devices.",
+        "Data-parallel training by the engine's own sharding over *emulated* devices: one CPU taken for 1, 2, 4 or 8,"
+        " which all share its few cores (above). One device uses every core already, so there is nothing to gain here;"
+        " what grows is the cost of partitioning (smaller pieces, sums over devices, calls that wait for each other)."
+        " The batch of 256 stays as it is. It says nothing about speed-up on real devices.",
     ),
 }
 
@@ -122,6 +122,7 @@ def introduction(state: State) -> str:
     versions = ", ".join(f"{name} {m[name]}" for name in ("jax", "torch", "numpy") if name in m)
     load = f" Load average while measuring: {min(loads):.1f} to {max(loads):.1f}.\n{LOAD}" if loads else ""
     load += BUSY if loads and max(loads) > 2 * int(m["cores"]) else ""
+    how = QUICK if state["quick"] else COMPILED
     return f"""# Scaling
 
 How the time of training grows with batch size, depth, data and devices, in JAX and in PyTorch at its best, beside
@@ -129,12 +130,20 @@ what this machine can do at all. Written by `python benchmarks/scaling.py`; do n
 
 {m["processor"]}, {m["cores"]} cores; {versions}, Python {m["python"]}.{load}
 
-Each figure is the median of the rounds, both frameworks in turns, compilation apart. PyTorch is the fastest of eager
-with its plain, foreach and fused optimisers, one thread and all, channels last, and torch.compile; a point is shown
-only where both computed the same losses. *Fit*: t = a + b·nᶜ by least squares of the relative errors; a is what a
-call costs whatever its size, b·nᶜ what grows, c is 1 unless another exponent explains the times clearly better, and
-*off by* is the root mean square of the relative errors. *From* is the size at which the growing part overtakes the
-fixed one. *Floor*: the greater of operations ÷ the fastest matrix product and bytes ÷ bandwidth (below)."""
+{fill(READING.format(how), 120)}"""
+
+
+COMPILED = "channels last, and torch.compile of the fastest"
+QUICK = "and channels last; torch.compile was not tried (`--quick`)"
+READING = (
+    "Each figure is the median of the rounds, both frameworks in turns, compilation apart. PyTorch is the fastest"
+    " of eager with its plain, foreach and fused optimisers, one thread and all, {}; a point is shown only where"
+    " both computed the same losses. *Fit*: t = a + b·nᶜ by least squares of the relative errors; a is what a call"
+    " costs whatever its size, b·nᶜ what grows, c is 1 unless another exponent explains the times clearly better,"
+    " and *off by* is the root mean square of the relative errors. *From* is the size at which the growing part"
+    " overtakes the fixed one (*always*: nothing is fixed; *never*: nothing grows). *Floor*: the greater of"
+    " operations ÷ the fastest matrix product and bytes ÷ bandwidth (below)."
+)
 
 
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
@@ -151,8 +160,7 @@ def limits_table(limits: Limits, load: float | None) -> str:
     busy = "" if load is None else f" (load average {load:.1f})"
     return f"""## The limits of this machine
 
-The best that JAX, PyTorch and NumPy reached{busy}: products of square matrices, and b ← b/2 + c over two arrays
-of the given size together (small ones stay in caches, the largest is main memory).
+{fill(REACHED.format(busy), 120)}
 
 {table(["what", "size", "rate", "by"], products + memory)}
 
@@ -160,6 +168,17 @@ The floor takes the bandwidth of the size that a step's weights, optimiser state
 XLA's count of the step (padding counts nothing, a scan's body as often as it runs), its bytes what no program saves:
 weights, buffers and optimiser state read and written once, the batch read once. Activations count no bytes, so large
 convolutional steps can be fast and still far above it; algorithms that multiply less (Winograd's) could go below."""
+
+
+REACHED = (
+    "The best that JAX, PyTorch and NumPy reached{}: products of square matrices, and b ← b/2 + c over two arrays of"
+    " the given size together (small ones stay in caches, the largest is main memory)."
+)
+
+
+def number(value: float) -> str:
+    """Return three digits, without an exponent where the number is large."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def amount(size: float) -> str:
@@ -194,9 +213,9 @@ def point_rows(name: str, points: Mapping[int, Any], limits: Limits) -> Iterator
         jax, torch = (point["sides"].get(side) for side in ("jax", "torch"))
         ours, (floor, bound) = median(jax["ms"]), floor_of_point(point, limits)
         theirs = median(torch["ms"]) if torch else None
-        compared = [f"{theirs:.3g}", f"{theirs / ours:.2f}"] if theirs else ["", ""]
+        compared = [number(theirs), f"{theirs / ours:.2f}"] if theirs else ["", ""]
         variant = torch["variant"] if torch else ""
-        yield [name, f"{n:,}", f"{ours:.3g}", *compared, f"{floor:.2g} ({bound})", f"{ours / floor:.3g}", variant]
+        yield [name, f"{n:,}", number(ours), *compared, f"{floor:.2g} ({bound})", number(ours / floor), variant]
 
 
 def fit_rows(name: str, points: Mapping[int, Any]) -> Iterator[list[str]]:
@@ -204,12 +223,12 @@ def fit_rows(name: str, points: Mapping[int, Any]) -> Iterator[list[str]]:
     for side, shown in NAMES.items():
         fit = growth(line(points, side))
         if fit is not None:
-            half = f"{fit.half:,.3g}" if fit.half and fit.a > 0 else "always" if fit.b > 0 else "never"
+            half = number(fit.half) if fit.half and fit.a > 0 else "always" if fit.b > 0 else "never"
             yield [
                 name,
                 shown,
-                f"{fit.a:.3g}",
-                f"{1000 * fit.b:.3g}",
+                number(fit.a),
+                number(1000 * fit.b),
                 f"{fit.c:.2f}",
                 f"{100 * fit.residual:.0f} %",
                 half,
@@ -223,8 +242,8 @@ def ports_table(state: State, limits: Limits) -> str:
             floor, bound = floor_of_point(point, limits)
             flops, size = point["cost"]
             ours = median(point["sides"]["jax"]["ms"]) if point["sides"] else None
-            timed = [f"{ours:.3g}", f"{ours / floor:.3g}"] if ours else ["", ""]
-            cells = [f"{flops / 1e6:,.3g}", f"{size / 1e6:.3g}", f"{floor:.2g} ({bound})", *timed]
+            timed = [number(ours), number(ours / floor)] if ours else ["", ""]
+            cells = [number(flops / 1e6), f"{size / 1e6:.3g}", f"{floor:.2g} ({bound})", *timed]
             rows.append([f"`{name}`", f"{point['batch']:,}", *cells])
     header = ["port", "batch", "MFLOP", "MB", "floor, ms", "jaxport, ms", "jaxport ÷ floor"]
     return f"""## The floor of each port

@@ -50,6 +50,8 @@ def figure(state: State, axis: str, limits: Limits) -> Any:
 
 def lines(axes: Any, points: Mapping[int, Any], floors: Mapping[int, float], value: Callable[..., Any]) -> None:
     """Draw the measured points, their fit and the floor on logarithmic axes."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     sizes = list(points)
     counts = [point["examples"] for point in points.values()]
     for side, colour in COLOURS.items():
@@ -68,6 +70,10 @@ def lines(axes: Any, points: Mapping[int, Any], floors: Mapping[int, float], val
     axes.loglog(sizes, floor, "--", color="0.45", linewidth=1, label="floor of the machine")
     axes.set_xticks(sizes, [f"{n:,}" for n in sizes], fontsize=8)
     axes.minorticks_off()
+    low, high = axes.get_ylim()
+    if high < 100 * low:  # powers of ten alone could leave one label or none
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.3g}" if y < 1000 else f"{y:,.0f}"))
     axes.grid(color="0.9", linewidth=0.6)
 
 

@@ -85,3 +85,22 @@ def test_both_sides_of_an_epoch_see_the_same_examples(sides, tmp_path):
     assert facts["loss"] == pytest.approx(other["loss"], rel=1e-5)
     assert ours.round(0.0)["ms"] > 0
     assert theirs.round(0.0)["ms"] > 0
+
+
+def test_what_is_fastest_is_looked_for_once_in_a_series(sides, monkeypatch, tmp_path):
+    epochs, tried = importlib.import_module("scaling_epochs").TorchEpochs, []
+
+    def timed(side, *variant):
+        tried.append(variant)
+        side._choose(*variant)
+        return 1.0 if variant[1] == {"foreach": True} else 2.0
+
+    monkeypatch.setattr(epochs, "found", {})
+    monkeypatch.setattr(epochs, "_time", timed)
+    sides.JaxEpochs().prepare(sides.Point("data", "titanic", 64), str(tmp_path))
+    for n in (64, 128):
+        side = epochs()
+        facts = side.prepare(sides.Point("data", "titanic", n), str(tmp_path))
+        assert facts["variant"] == "eager, foreach optimiser, 1 thread"
+        assert side.chosen == (1, {"foreach": True}, False)
+    assert [next(iter(kind), "") for _, kind, _ in tried] == ["", "foreach", "fused", "foreach", "foreach"]

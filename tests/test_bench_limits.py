@@ -284,16 +284,30 @@ def test_work_can_be_repeated(work):
         run(3)
 
 
+class Fake:
+    """A side's process, which reaches these rates."""
+
+    def __init__(self, rates):
+        self.rates = rates
+
+    def ask(self, request, timeout):
+        if request["size"] not in self.rates:
+            raise WorkerError("no memory")
+        return {"rate": self.rates[request["size"]]}
+
+
+def test_where_one_side_has_a_gpu_those_without_do_not_count(monkeypatch):
+    monkeypatch.setattr(limits, "PAUSE_S", 0)
+    monkeypatch.setattr(limits, "MATRICES", {"gpu": (16,)})
+    monkeypatch.setattr(limits, "WORKING_SETS", {"gpu": (256,)})
+    sides = {"jax": (Fake({16: 9.0, 256: 9.0}), "cpu"), "torch": (Fake({16: 2.0, 256: 3.0}), "gpu")}
+    monkeypatch.setattr(limits, "_start", lambda folder, stack: sides.items())
+    found = limits.measure()
+    assert found.flops["float32"] == Rate(2.0, 16, "torch")
+    assert found.bandwidth == (Rate(3.0, 256, "torch"),)
+
+
 def test_measuring_takes_the_best_side_and_leaves_out_the_one_that_fails(monkeypatch):
-    class Fake:
-        def __init__(self, rates):
-            self.rates = rates
-
-        def ask(self, request, timeout):
-            if request["size"] not in self.rates:
-                raise WorkerError("no memory")
-            return {"rate": self.rates[request["size"]]}
-
     monkeypatch.setattr(limits, "PAUSE_S", 0)
     monkeypatch.setattr(limits, "MATRICES", {"cpu": (4, 8)})
     monkeypatch.setattr(limits, "WORKING_SETS", {"cpu": (64, 128)})

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def results(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location("results_script", ROOT / "benchmarks" / "results.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -2,7 +2,11 @@
 
 import importlib
 import json
+import os
+import signal
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -52,7 +56,7 @@ def result(point, ms=None, reason=None):
 
 def state_of(scaling, quick=False):
     points = {point.key: result(point) for point in scaling.points(scaling.AXES, quick)}
-    return {"machine": MACHINE, "limits": LIMITS, "points": points}
+    return {"machine": MACHINE, "quick": quick, "limits": LIMITS, "points": points}
 
 
 # ----------------------------------------------------------------------------------------------------------- the points
@@ -66,14 +70,14 @@ def test_points_name_ports_and_are_few_enough_when_quick(scaling):
     assert named <= set(ports.names())
     assert {point.series for point in full if point.axis == "ports"} == set(ports.names())
     assert {point.series for point in full if not point.timed} == {"resnet", "unet"}
-    assert scaling.points(("depth",), True) == [("depth", "MLP", 2), ("depth", "MLP", 8), ("depth", "MLP", 32)]
+    assert scaling.points(("depth",), True) == [("depth", "MLP", 2), ("depth", "MLP", 4), ("depth", "MLP", 8)]
 
 
 def test_sizes_are_what_is_trained(scaling):
     module = importlib.import_module("scaling_points")
     assert module.port_of(module.Point("batch", "titanic", 64)).batch_size == 64
     assert module.port_of(module.Point("data", "titanic", 8192)).batch_size == 8
-    assert module.port_of(module.Point("devices", "mnist_cnn", 4)).batch_size == 512
+    assert module.port_of(module.Point("devices", "mnist_cnn", 4)).batch_size == 256
     assert module.port_of(module.Point("ports", "titanic", 8)) is ports.get("titanic")
     for point in scaling.points(("data",), False):
         assert point.n % point.batch == 0  # whole batches: PyTorch is compiled for one size
@@ -101,7 +105,7 @@ def test_points_are_kept_and_not_measured_twice(scaling, monkeypatch, tmp_path, 
     monkeypatch.setattr(scaling, "measured", measured)
     options = ("--out", tmp_path, "--quick", "--only", "depth", "--rounds", 2)
     assert call(scaling, monkeypatch, *options) == 0
-    assert asked == [(["depth/MLP/2", "depth/MLP/8", "depth/MLP/32"], 2, False)]
+    assert asked == [(["depth/MLP/2", "depth/MLP/4", "depth/MLP/8"], 2, False)]
     kept = json.loads((tmp_path / "scaling.json").read_text())
     assert kept["points"].keys() == set(asked[0][0])
     assert kept["limits"]["flops"] == RATES
@@ -147,12 +151,50 @@ def test_what_was_measured_before_an_end_is_kept(
     assert list(json.loads((tmp_path / "scaling.json").read_text())["points"]) == ["depth/MLP/2"]
 
 
+def test_a_terminated_run_ends_as_an_interrupted_one(scaling, monkeypatch, tmp_path, capsys, no_pictures):
+    def measured(chosen, rounds, compiled):
+        yield chosen[0], result(chosen[0])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr(scaling, "measured", measured)
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--only", "depth") == 130
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert "is kept in scaling.json" in capsys.readouterr().err
+
+
 def test_another_machine_is_refused(scaling, monkeypatch, tmp_path, capsys, no_pictures):
     (tmp_path / "scaling.json").write_text(json.dumps(state_of(scaling)))
     monkeypatch.setattr(scaling, "machine", lambda: {**MACHINE, "jax": "1.2.4"})
     assert call(scaling, monkeypatch, "--out", tmp_path, "--only", "depth") == 2
     assert "measure all anew with --again" in capsys.readouterr().err
     assert call(scaling, monkeypatch, "--out", tmp_path, "--page") == 0
+
+
+def test_quick_figures_do_not_mix_with_others(scaling, monkeypatch, tmp_path, capsys, no_pictures):
+    (tmp_path / "scaling.json").write_text(json.dumps(state_of(scaling, quick=True)))
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--only", "depth") == 2
+    assert "was measured with --quick; give another --out, or --again" in capsys.readouterr().err
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--only", "depth", "--quick") == 0
+    assert call(scaling, monkeypatch, "--out", tmp_path, "--page") == 0
+
+
+def test_device_counts_are_measured_together(scaling):
+    wanted = scaling.points(("devices", "depth"), False)
+    kept = {point.key: {} for point in wanted} | {"depth/MLP/4": {}}
+    del kept["devices/mnist_cnn/8"], kept["depth/MLP/16"]
+    missing = [point.key for point in scaling.missing_points(wanted, kept)]
+    assert missing == [*(f"devices/mnist_cnn/{n}" for n in (1, 2, 4, 8)), "depth/MLP/16"]
+    assert scaling.missing_points(wanted, {point.key: {} for point in wanted}) == []
+
+
+def test_what_cannot_be_written_is_one_line(scaling, monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert call(scaling, monkeypatch, "--out", tmp_path / "file", "--only", "depth") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -184,7 +226,7 @@ class FakeWorker:
             self.log.append(self.name)
             return {"ms": float(len(self.log)), "losses": [self.loss, 1.0]}
         facts = {"batch": 8, "steps": 1, "examples": 8, "cost": [1.0, 2.0], "variant": f"{self.name} at its best"}
-        return {**facts, "reference": {"truth": [2.0, 1.0], "eager": [2.0, 1.0 + 1e-6]}}
+        return {**facts, "loss": self.loss, "reference": {"truth": [2.0, 1.0], "eager": [2.0, 1.0 + 1e-6]}}
 
 
 @pytest.mark.parametrize(("loss", "reason"), [(2.0, None), (2.001, "the losses differ")])
@@ -206,6 +248,41 @@ def test_first_epochs_are_compared_where_there_are_no_steps(scaling):
     assert scaling.same_losses(None, {"loss": float("nan")}, {"loss": 0.5}) is not None
 
 
+@pytest.fixture
+def started(scaling, monkeypatch, tmp_path):
+    """The processes that would be started: name → (framework, variables)."""
+    names, losses = {}, {}
+
+    @contextmanager
+    def workers(wanted):
+        names.update(wanted)
+        yield {name: FakeWorker(name, losses.get(getattr(name, "n", None), 2.0), []) for name in wanted}, str(tmp_path)
+
+    monkeypatch.setattr(scaling, "PAUSE_S", 0)
+    monkeypatch.setattr(scaling, "workers", workers)
+    return names, losses
+
+
+def test_device_counts_have_processes_and_are_compared_with_one_device(scaling, started):
+    names, losses = started
+    losses[4] = 2.1
+    chosen = scaling.points(("devices",), True)
+    found = dict(scaling.measured(chosen, 2, False))
+    assert [(of, extra["JAX_NUM_CPU_DEVICES"]) for of, extra in names.values()] == [("jax", n) for n in "124"]
+    assert [len(found[point]["sides"]["jax"]["ms"]) for point in chosen] == [2, 2, 2]
+    assert [found[point]["reason"] for point in chosen] == [None, None, "the first epoch's losses are 2.1, 2.0"]
+
+
+@pytest.mark.parametrize(("axis", "frameworks"), [("depth", {"jax", "torch"}), ("ports", {"jax"})])
+def test_ports_are_not_compared(scaling, started, monkeypatch, axis, frameworks):
+    monkeypatch.setattr(scaling.importlib.util, "find_spec", lambda name: True)
+    chosen = scaling.points((axis,), True)[:2]
+    found = dict(scaling.measured(chosen, 2, False))
+    assert set(started[0]) == frameworks
+    assert [point.key for point in found] == [point.key for point in chosen]
+    assert all(set(result["sides"]) == frameworks for result in found.values())
+
+
 # ------------------------------------------------------------------------------------------------------------- the page
 
 
@@ -214,8 +291,8 @@ def test_page_has_medians_ratios_floors_and_fits(scaling):
     assert "a processor, 2 cores; jax 1.2.3, Python 3.11. Load average while measuring: 0.2 to 0.2." in page
     assert "| float32 product | 512 × 512 | 100 GFLOP/s | jax |" in page
     assert "| memory | 256 MiB | 20 GB/s | torch |" in page
-    # Two steps of 1e6 operations at 1e11 a second: 0.02 ms. The median of the rounds is 0.5 + 0.01 · 64.
-    row = "| titanic | 64 | 1.14 | 3.42 | 3.00 | 0.02 (compute) | 57 | eager, 1 thread |"
+    # Two steps of 1e6 operations at 1e11 a second: 0.02 ms. The median of the rounds is 0.5 + 0.01 · 256.
+    row = "| titanic | 256 | 3.06 | 9.18 | 3.00 | 0.02 (compute) | 153 | eager, 1 thread |"
     assert row in page
     assert "| titanic | jaxport | 0.5 | 10 | 1.00 | 0 % | 50 |" in page
     assert "| titanic | best PyTorch | 1.5 | 30 | 1.00 | 0 % | 50 |" in page
@@ -236,6 +313,11 @@ def test_page_has_medians_ratios_floors_and_fits(scaling):
     assert max(map(len, (line for line in page.splitlines() if not line.startswith("|")))) <= 125
 
 
+def test_a_page_says_what_pytorch_tried(scaling):
+    assert "torch.compile of the fastest" in scaling.page(state_of(scaling)).replace("\n", " ")
+    assert "torch.compile was not tried" in scaling.page(state_of(scaling, quick=True)).replace("\n", " ")
+
+
 def test_a_busy_machine_is_told_of(scaling):
     state = state_of(scaling)
     assert "no result" not in scaling.page(state)
@@ -245,16 +327,37 @@ def test_a_busy_machine_is_told_of(scaling):
 
 def test_a_refused_point_says_why_and_is_in_no_fit(scaling):
     state = state_of(scaling)
-    state["points"]["batch/titanic/64"] = {**state["points"]["batch/titanic/64"], "reason": "the losses differ: 1 | 2"}
-    state["points"]["batch/titanic/64"]["sides"]["jax"]["ms"] = [1e9]
+    state["points"]["batch/titanic/256"] = {
+        **state["points"]["batch/titanic/256"],
+        "reason": "the losses differ: 1 | 2",
+    }
+    state["points"]["batch/titanic/256"]["sides"]["jax"]["ms"] = [1e9]
     page = scaling.page(state)
     assert "the losses differ: 1 \\| 2 |" in page
-    assert "| titanic | jaxport | 0.5 | 10 | 1.00 | 0 % | 50 |" in page
+    assert page.count("| titanic | jaxport | 0.5 | 10 | 1.00 | 0 % | 50 |") == 2  # along the batch and along the data
+
+
+def test_an_axis_of_less_than_a_decade_has_labels(scaling):
+    pytest.importorskip("matplotlib")
+    module = importlib.import_module("scaling_pictures")
+    figure = module.figure(state_of(scaling, quick=True), "devices", scaling.limits.Limits.from_json(LIMITS))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        shown = [label for y, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True) if low <= y <= high]
+        assert len([label for label in shown if label.get_text()]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-5, "1e-05"), (0.12345, "0.123"), (999.4, "999"), (1234.5, "1,234"), (4.65e6, "4,650,000")]
+)
+def test_numbers_have_three_digits_and_no_exponent_where_large(scaling, value, text):
+    assert importlib.import_module("scaling_page").number(value) == text
 
 
 def test_a_page_of_little_is_a_page(scaling, tmp_path):
     points = {"batch/titanic/1": result(scaling.Point("batch", "titanic", 1))}
-    state = {"machine": MACHINE, "limits": LIMITS, "points": points}
+    state = {"machine": MACHINE, "quick": False, "limits": LIMITS, "points": points}
     page = scaling.page(state)
     assert "| titanic | 1 | 0.51 |" in page
     assert "off by |" not in page

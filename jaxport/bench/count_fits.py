@@ -40,6 +40,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "chunks": {"dispatch": "chunks"},
     "steps": {"dispatch": "steps"},
     "batches": {"steps_per_call": 2},
+    "single batches": {"steps_per_call": 1},
 }
 
 
@@ -55,6 +56,7 @@ class FitCounts:
         fits: epochs → what was counted in a later fit of so many.
         units: epochs → how many of each unit of `LIMITS` it had.
         warnings: texts of the warnings.
+        reads: programs of `read`: a metric that collects rows has sums of another shape in a validation of other size.
         asked: whether that way was asked for, rather than the engine's choice.
     """
 
@@ -65,6 +67,7 @@ class FitCounts:
     fits: dict[int, Counts]
     units: dict[int, dict[str, int]]
     warnings: Sequence[str] = field(default=())
+    reads: int = 1
     asked: bool = False
 
 
@@ -85,7 +88,7 @@ def count_fit(port: Port, way: str | None = None) -> FitCounts:
 
     def fit(epochs: int) -> engine.History:
         given, options = (train, val), {"batch_size": _BATCH, **(WAYS[way] if way else {})}
-        if way == "batches":
+        if way in ("batches", "single batches"):
             given = [_Batches(part) for part in given]
         watched = [Watcher()] if way == "scan, watched" else []
         return model.fit(given[0], epochs, given[1], watched, verbose=0, **options)
@@ -100,8 +103,14 @@ def count_fit(port: Port, way: str | None = None) -> FitCounts:
             fit(epochs)
         checked = _checked(model, train) + _checked(model, val)
         units[epochs] = _units(kind, epochs, columns, len(train) + len(val), checked, len(train[0]), len(val[0]))
-    texts = [str(warning.message) for warning in caught]
-    return FitCounts(port.name, kind, first.compilations, programs, fits, units, texts, asked=way is not None)
+    texts, reads = [str(warning.message) for warning in caught], _shapes_of_sums(port, len(train[0]), len(val[0]))
+    return FitCounts(port.name, kind, first.compilations, programs, fits, units, texts, reads, asked=way is not None)
+
+
+def _shapes_of_sums(port: Port, *examples: int) -> int:
+    """Return how many shapes the sums over so many examples have."""
+    made = [engine.empty_totals(port.metrics, -(-count // _BATCH) * _BATCH) for count in examples]
+    return len({tuple(leaf.shape for leaf in jax.tree.leaves(totals)) for totals in made})
 
 
 class _Batches:
@@ -126,7 +135,7 @@ def _checked(model: engine.Model, arrays: Sequence[Any]) -> int:
 
 
 def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, train: int, val: int) -> dict[str, int]:
-    steps = -(-train // {"steps": _BATCH, "batches": 2 * _BATCH}.get(kind, train))
+    steps = -(-train // {"steps": _BATCH, "batches": 2 * _BATCH, "single batches": _BATCH}.get(kind, train))
     return {
         "fit": 1,
         "drawn": 1,
@@ -143,9 +152,9 @@ def _units(kind: str, epochs: int, columns: int, arrays: int, checked: int, trai
 
 def problems(found: FitCounts) -> list[str]:
     """Return one line for each count that is not the table's, and for each program with what it must not hold."""
-    wanted, compiled = PROGRAMS[found.kind], Counter(found.first)
-    often = [(name, compiled[name]) for name in wanted if compiled[name] != 1]
-    lines = [f"program {name} was compiled {times} times instead of once" for name, times in often]
+    wanted = {name: found.reads if name == "read" else 1 for name in PROGRAMS[found.kind]}
+    often = [(name, found.first[name], times) for name, times in wanted.items() if found.first[name] != times]
+    lines = [f"program {name} was compiled {times} times instead of {right}" for name, times, right in often]
     own = {program.name for program in found.programs}
     lines += [f"program {name} was compiled, and {found.kind} needs none" for name in sorted(own - set(wanted))]
     for epochs, counts in found.fits.items():
@@ -163,8 +172,9 @@ def problems(found: FitCounts) -> list[str]:
     return [f"{found.port}, {found.kind}: {line}" for line in lines]
 
 
-# Programs that train: their first argument is the state, which they take over.
-_TRAINING = ("epochs", "steps", "step", "chunk", "batch")
+# Program → how many of its first arguments it takes over: the state, if it trains, and the sums of the epoch so far.
+_TAKEN = {"epochs": 1, "steps": 2, "step": 2, "chunk": 2, "batch": 2}
+_TAKEN |= {"validation": 1, "validation_step": 1, "validation_batch": 1}
 
 
 def program_problems(program: Program, loops: bool = False) -> list[str]:
@@ -173,8 +183,9 @@ def program_problems(program: Program, loops: bool = False) -> list[str]:
     `loops` allows convolutions in a loop in the form that is fast there, for a loop that was asked for.
     """
     lines = hlo_problems(program.text, jax.default_backend(), loops)
-    if program.name in _TRAINING and program.donated < program.state:
-        lines.append(f"{program.state} bytes of state are needed no more, and {program.donated} are given")
+    due = sum(program.arguments[: _TAKEN.get(program.name, 0)])
+    if program.donated < due:
+        lines.append(f"{due} bytes of state and sums are needed no more, and {program.donated} are given")
     if program.reused < program.donated:
         lines.append(f"{program.donated} bytes are given, and {program.reused} used again")
     return [f"{program.name}: {line}" for line in lines]

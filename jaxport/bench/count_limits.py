@@ -16,6 +16,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "steps": ("order", "read", "step", "validation_step"),
     # Batches of the host: no order is drawn on the device.
     "batches": ("chunk", "read", "validation_batch"),
+    "single batches": ("batch", "read", "validation_batch"),
 }
 """What the first `fit` compiles, for each way to dispatch; a second one of the same shapes compiles nothing."""
 
@@ -77,6 +78,14 @@ LIMITS: dict[str, dict[str, tuple[Limit, ...]]] = {
         "dispatches": (_READ, Limit("call", 1, "its steps"), Limit("validation step", 1, "the step")),
         "to_device": (
             Limit("call", 4, "x, y, which rows are examples, and how many of the batches are real"),
+            Limit("validation step", 3, "x, y, and which rows are examples"),
+        ),
+        "to_host": (_START, _ROWS, _LATE),
+    },
+    "single batches": {
+        "dispatches": (_READ, Limit("call", 1, "its step"), Limit("validation step", 1, "the step")),
+        "to_device": (
+            Limit("call", 3, "x, y, and which rows are examples"),
             Limit("validation step", 3, "x, y, and which rows are examples"),
         ),
         "to_host": (_START, _ROWS, _LATE),

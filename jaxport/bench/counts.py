@@ -46,14 +46,14 @@ class Program(NamedTuple):
     Attributes:
         text: its HLO before optimisation.
         donated: bytes of the arguments that it takes over.
-        state: bytes of its first argument, of a training program the state.
+        arguments: bytes of each argument.
         reused: bytes of its arguments that hold results afterwards.
     """
 
     name: str
     text: str
     donated: int
-    state: int
+    arguments: tuple[int, ...]
     reused: int
 
 
@@ -197,14 +197,13 @@ def recording() -> Iterator[list[Program]]:
 
 def _program(lowered: jax.stages.Lowered, compiled: jax.stages.Compiled) -> Program:
     text = lowered.as_text(dialect="hlo")
-    infos = jax.tree.leaves(lowered.args_info[0], is_leaf=lambda leaf: hasattr(leaf, "donated"))
-    first = jax.tree.leaves(lowered.args_info[0][:1], is_leaf=lambda leaf: hasattr(leaf, "donated"))
+    infos = [jax.tree.leaves(info, is_leaf=lambda leaf: hasattr(leaf, "donated")) for info in lowered.args_info[0]]
     memory = compiled.memory_analysis()
     return Program(
         name=_plain(text.split("HloModule ", 1)[-1].split(",", 1)[0]),
         text=text,
-        donated=sum(_bytes(info) for info in infos if info.donated),
-        state=sum(_bytes(info) for info in first),
+        donated=sum(_bytes(leaf) for leaves in infos for leaf in leaves if leaf.donated),
+        arguments=tuple(sum(map(_bytes, leaves)) for leaves in infos),
         reused=0 if memory is None else memory.alias_size_in_bytes,
     )
 
