@@ -83,13 +83,13 @@ def test_what_is_not_small_stays_as_it_is(body: Callable[..., Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ON, "1")
+    monkeypatch.delenv(ON, raising=False)
 
 
 def test_it_is_off_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = jax.jit(lambda w, xs: small_loop.scan(trains, w, xs)).trace(W, XS)
     assert not small_loop.has_small_loop(traced.jaxpr)
-    monkeypatch.delenv(ON)
+    monkeypatch.setenv(ON, "0")
     assert OURS not in compiled(trains).as_text()
 
 
