@@ -20,20 +20,20 @@ NAME = "small_loop"
 _AS_ONE = {"inlineable": "false", "xla_cpu_small_call": "true"}
 # What a step may compute: numbers in an array, multiplications in a product. Beyond, two cores and tuned products win.
 _NUMBERS, _PRODUCTS = 1 << 14, 1 << 15
-# What a step may do, as all of this has been tried inside such a function: there is no list of what XLA has code for, and
-# what it has none for may end the process. No loops, which take XLA seconds to compile there, and no library's work.
+# What a step may do. All of it was tried inside such a function: XLA has no list of what it has code for there, and
+# what it has none for may end the process. No loops, which take it seconds to compile there, and no library's work.
 _ELEMENTWISE = (
-    "abs add add_any and atan2 ceil clamp convert_element_type copy cos div eq erf erf_inv erfc exp exp2 expm1 floor ge gt "
-    "integer_pow is_finite le log log1p logistic lt max min mul ne neg not or pow rem round rsqrt select_n shift_left "
-    "shift_right_arithmetic shift_right_logical sign sin sqrt square stop_gradient sub tan tanh xor"
+    "abs add add_any and atan2 ceil clamp convert_element_type copy cos div eq erf erf_inv erfc exp exp2 expm1 floor "
+    "ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg not or pow rem round rsqrt select_n "
+    "shift_left shift_right_arithmetic shift_right_logical sign sin sqrt square stop_gradient sub tan tanh xor"
 )
 _SHAPES = (
-    "bitcast_convert_type broadcast_in_dim concatenate dynamic_slice dynamic_update_slice expand_dims gather iota pad "
+    "bitcast_convert_type broadcast_in_dim concatenate dynamic_slice dynamic_update_slice gather iota pad "
     "reshape rev slice split squeeze transpose"
 )
 _SUMS = "argmax argmin dot_general reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum"
-_RANDOM = "random_bits random_fold_in random_seed random_split random_unwrap random_wrap threefry2x32"
-_CALLS = "closed_call custom_jvp_call custom_vjp_call jit optimization_barrier pjit"
+_RANDOM = "random_bits random_fold_in random_seed random_split random_unwrap random_wrap"
+_CALLS = "custom_jvp_call custom_vjp_call jit optimization_barrier"
 _KNOWN = frozenset(" ".join((_ELEMENTWISE, _SHAPES, _SUMS, _RANDOM, _CALLS)).split())
 _DTYPES = frozenset(("bool", "uint8", "uint32", "uint64", "int32", "int64", "float32", "float64", "key<fry>"))
 
