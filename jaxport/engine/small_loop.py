@@ -98,8 +98,8 @@ def _as_one(loop: Callable[..., Any], step: ClosedJaxpr, *args: Any) -> Any:
     """Call `loop` on what `step` holds and on `args`; as one function of machine code, if the step is small.
 
     XLA (jaxlib 0.10) ends the process on such a function with an argument that nothing in it uses, and one that is used
-    here may not be once XLA has simplified the loop. So the function also returns its arguments, behind barriers on
-    both sides: JAX drops a result that is an argument, and one that nobody reads.
+    here may not be once XLA has simplified the loop. So the function also returns its arguments. Barriers on
+    both sides keep them: JAX drops results that nobody reads, and may drop those that are arguments.
     """
 
     def small_loop(*args: Any) -> tuple[Any, Any]:
