@@ -87,11 +87,11 @@ def names(jaxpr: Any) -> set[str]:
 def both(name: str, loop: Any, *args: Any, rtol: float = 1e-5) -> None:
     """Compare `loop` as one function with the same as XLA emits it, and say that it lived."""
     print("begin", name, flush=True)
-    ours = compile_function(loop, *args)[0]
+    ours: Any = compile_function(loop, *args)[0]
     assert 'inlineable="false"' in ours.as_text(), name
     plain = jax.jit(lambda *args: loop(*args))(*args)  # where no loop is allowed
     for one, other in zip(*(jax.tree.leaves(part) for part in (ours(*args), plain)), strict=True):
-        if jax.dtypes.issubdtype(one.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
             one, other = jax.random.key_data(one), jax.random.key_data(other)
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol, err_msg=name)
     print("done", name, flush=True)
