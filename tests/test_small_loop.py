@@ -1,6 +1,10 @@
 """Loops of small steps: the same numbers as `lax.scan`, as one function on a CPU, and only where it is worth it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -47,6 +51,16 @@ def loops(w: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return w, lax.fori_loop(0, x.shape[0], lambda i, s: s + x[i].sum(), jnp.float32(0))
 
 
+def scans(w: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Add up along an axis, which was not tried."""
+    return w, jnp.cumsum(x[0])[-1]
+
+
+def halves(w: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Compute in bfloat16, which was not tried."""
+    return w, x[0].astype(jnp.bfloat16).astype(jnp.float32).sum()
+
+
 def convolves(w: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Convolve."""
     return w, jnp.convolve(x[0], w[0, :3]).sum()
@@ -74,7 +88,7 @@ def test_it_is_exact_in_float64() -> None:
             np.testing.assert_allclose(here, there, rtol=1e-13)
 
 
-@pytest.mark.parametrize("body", [wide, large, sorts, loops, convolves])
+@pytest.mark.parametrize("body", [wide, large, sorts, loops, convolves, scans, halves])
 def test_what_is_not_small_stays_as_it_is(body: Callable[..., Any]) -> None:
     program = compiled(body)
     assert OURS not in program.as_text()
@@ -83,19 +97,44 @@ def test_what_is_not_small_stays_as_it_is(body: Callable[..., Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ON, "1")
+    monkeypatch.delenv(ON, raising=False)
 
 
 def test_it_is_off_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = jax.jit(lambda w, xs: small_loop.scan(trains, w, xs)).trace(W, XS)
     assert not small_loop.has_small_loop(traced.jaxpr)
-    monkeypatch.delenv(ON)
+    monkeypatch.setenv(ON, "0")
     assert OURS not in compiled(trains).as_text()
 
 
 @on_a_cpu
+def test_parts_of_a_loop_give_the_bits_of_the_whole() -> None:
+    whole = compiled(trains)(W, XS)[0]
+
+    def some(w: jax.Array, xs: jax.Array, first: Any, end: Any) -> jax.Array:
+        return small_loop.fori_loop(first, end, lambda i, w: trains(w, xs[i])[0], w)
+
+    program, w = compile_function(some, W, XS, np.int32(0), np.int32(1))[0], W
+    for first, end in ((0, 1), (1, 17), (17, len(XS))):
+        w = program(w, XS, np.int32(first), np.int32(end))
+    np.testing.assert_array_equal(w, whole)
+
+
+@on_a_cpu
+@pytest.mark.parametrize("programs", ["operations", "arguments", "models"])
+def test_no_loop_ends_the_process(programs: str) -> None:
+    """In a process of its own; XLA emits such a function before it optimises it, so that needs no optimisation."""
+    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    script = Path(__file__).with_name("small_loops.py")
+    done = subprocess.run(
+        [sys.executable, script, programs], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout.splitlines()[-1:]} {done.stderr[:2000]}"
+
+
+@on_a_cpu
 def test_where_xla_has_no_code_for_it_the_loop_is_compiled_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_loop, "is_small", lambda step: True)
+    monkeypatch.setattr(small_loop, "is_small", lambda step: True)  # a sort is refused, and does not end the process
     program = compiled(sorts)
     assert OURS not in program.as_text()
     np.testing.assert_array_equal(program(W, XS)[1], lax.scan(sorts, W, XS)[1])

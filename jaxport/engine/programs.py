@@ -182,7 +182,7 @@ class Programs:
             one = jax.tree.map(lambda array: lax.dynamic_index_in_dim(array, i, 0, False), batches)
             return self.batch(state, totals, one)
 
-        return lax.fori_loop(0, count, body, (state, totals, jnp.zeros(self.loss.shape, self.loss.dtype)))
+        return small_loop.fori_loop(0, count, body, (state, totals, jnp.zeros(self.loss.shape, self.loss.dtype)))
 
     def measure_batch(self, totals: Totals, params: Any, rest: Any, batch: Batch) -> Totals:
         """Measure one batch in evaluation mode; traceable."""

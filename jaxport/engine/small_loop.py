@@ -20,21 +20,22 @@ NAME = "small_loop"
 _AS_ONE = {"inlineable": "false", "xla_cpu_small_call": "true"}
 # What a step may compute: numbers in an array, multiplications in a product. Beyond, two cores and tuned products win.
 _NUMBERS, _PRODUCTS = 1 << 14, 1 << 15
-# What XLA does not emit inside such a function, or by a library; and loops, which take it seconds to compile there.
-_NEVER = (
-    "conv_general",
-    "jaxport_",
-    "sort",
-    "scatter",
-    "fft",
-    "cholesky",
-    "lu",
-    "qr",
-    "eig",
-    "svd",
-    "triangular_solve",
+# What a step may do. All of it was tried inside such a function: XLA has no list of what it has code for there, and
+# what it has none for may end the process. No loops, which take it seconds to compile there, and no library's work.
+_ELEMENTWISE = (
+    "abs add add_any and atan2 ceil clamp convert_element_type copy cos div eq erf erf_inv erfc exp exp2 expm1 floor "
+    "ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg not or pow rem round rsqrt select_n "
+    "shift_left shift_right_arithmetic shift_right_logical sign sin sqrt square stop_gradient sub tan tanh xor"
 )
-_NEVER += ("top_k", "scan", "while")
+_SHAPES = (
+    "bitcast_convert_type broadcast_in_dim concatenate dynamic_slice dynamic_update_slice gather iota pad "
+    "reshape rev slice split squeeze transpose"
+)
+_SUMS = "argmax argmin dot_general reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum"
+_RANDOM = "random_bits random_fold_in random_seed random_split random_unwrap random_wrap"
+_CALLS = "custom_jvp_call custom_vjp_call jit optimization_barrier"
+_KNOWN = frozenset(" ".join((_ELEMENTWISE, _SHAPES, _SUMS, _RANDOM, _CALLS)).split())
+_DTYPES = frozenset(("bool", "uint8", "uint32", "uint64", "int32", "int64", "float32", "float64", "key<fry>"))
 
 
 _allowed: ContextVar[bool] = ContextVar("small loops", default=False)
@@ -44,10 +45,9 @@ _allowed: ContextVar[bool] = ContextVar("small loops", default=False)
 def allowed(wanted: bool = True) -> Iterator[None]:
     """Allow small loops in what is traced here; it must be compiled without YNN fusions, which cannot be in them.
 
-    They are off unless JAXPORT_SMALL_LOOPS is 1 in the environment: XLA (jaxlib 0.10) has aborted the process on one of
-    them, over batches that are stacked, and an abort cannot be caught.
+    JAXPORT_SMALL_LOOPS=0 in the environment turns them off.
     """
-    token = _allowed.set(wanted and os.environ.get("JAXPORT_SMALL_LOOPS") == "1")
+    token = _allowed.set(wanted and os.environ.get("JAXPORT_SMALL_LOOPS") != "0")
     try:
         yield
     finally:
@@ -63,53 +63,71 @@ def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tu
         return lax.scan(body, carry, xs)
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs)
     step, shapes = jax.make_jaxpr(body, return_shape=True)(carry, one)
-    run, structure = jaxpr_as_fun(step), jax.tree.structure(shapes)
+    structure = jax.tree.structure(shapes)
 
-    def traced(carry: Any, x: Any) -> tuple[Any, Any]:
-        return jax.tree.unflatten(structure, run(*jax.tree.leaves((carry, x))))
+    def loop(held: list[Any], carry: Any, xs: Any) -> tuple[Any, Any]:
+        run = jaxpr_as_fun(ClosedJaxpr(step.jaxpr, held))
 
-    def small_loop(carry: Any, xs: Any) -> tuple[Any, Any]:
+        def traced(carry: Any, x: Any) -> tuple[Any, Any]:
+            return jax.tree.unflatten(structure, run(*jax.tree.leaves((carry, x))))
+
         return lax.scan(traced, carry, xs)
 
-    if not is_small(step):
-        return small_loop(carry, xs)
-    done: Any = set_xla_metadata(jax.jit(small_loop)(carry, xs), **_AS_ONE)
-    return done
+    return _as_one(loop, step, carry, xs)
 
 
 def fori_loop(first: Any, end: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
     """Return what `lax.fori_loop` does, under the same conditions: the steps are those of `scan`, to the bit."""
     if not _allowed.get() or jax.default_backend() != "cpu":
         return lax.fori_loop(first, end, body, carry)
-    step = jax.make_jaxpr(body)(jnp.asarray(first), carry)
-    run, structure = jaxpr_as_fun(step), jax.tree.structure(carry)
+    first, end = (jnp.asarray(bound, jnp.int32) for bound in (first, end))
+    step, structure = jax.make_jaxpr(body)(first, carry), jax.tree.structure(carry)
 
-    def traced(i: Any, carry: Any) -> Any:
-        return jax.tree.unflatten(structure, run(i, *jax.tree.leaves(carry)))
+    def loop(held: list[Any], first: Any, end: Any, carry: Any) -> Any:
+        run = jaxpr_as_fun(ClosedJaxpr(step.jaxpr, held))
 
-    def small_loop(first: Any, end: Any, carry: Any) -> Any:
+        def traced(i: Any, carry: Any) -> Any:
+            return jax.tree.unflatten(structure, run(i, *jax.tree.leaves(carry)))
+
         return lax.fori_loop(first, end, traced, carry)
 
+    return _as_one(loop, step, first, end, carry)
+
+
+def _as_one(loop: Callable[..., Any], step: ClosedJaxpr, *args: Any) -> Any:
+    """Call `loop` on what `step` holds and on `args`; as one function of machine code, if the step is small.
+
+    XLA (jaxlib 0.10) ends the process on such a function with an argument that nothing in it uses, and one that is used
+    here may not be once XLA has simplified the loop. So the function also returns its arguments. Barriers on
+    both sides keep them: JAX drops results that nobody reads, and may drop those that are arguments.
+    """
+
+    def small_loop(*args: Any) -> tuple[Any, Any]:
+        return loop(*args), lax.optimization_barrier(args)
+
     if not is_small(step):
-        return small_loop(first, end, carry)
-    done: Any = set_xla_metadata(jax.jit(small_loop)(first, end, carry), **_AS_ONE)
-    return done
+        return loop(step.consts, *args)
+    results: Any = set_xla_metadata(jax.jit(small_loop)(step.consts, *args), **_AS_ONE)
+    return lax.optimization_barrier(results)[0]
 
 
 def is_small(jaxpr: Any) -> bool:
-    """Return whether everything that a step computes is small, and nothing in it needs a library."""
+    """Return whether everything that a step computes is small, and of a kind that was tried."""
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
     return all(_is_small(equation) for equation in jaxpr.eqns)
 
 
 def _is_small(equation: Any) -> bool:
-    name = equation.primitive.name
-    if name.startswith(_NEVER) or any(math.prod(v.aval.shape) > _NUMBERS for v in equation.outvars):
+    if equation.primitive.name not in _KNOWN or not all(_fits(v.aval) for v in equation.outvars):
         return False
-    if name == "dot_general" and _multiplications(equation) > _PRODUCTS:
+    if equation.primitive.name == "dot_general" and _multiplications(equation) > _PRODUCTS:
         return False
     parts = jax.tree.leaves(equation.params, is_leaf=_is_program)
     return all(is_small(part) for part in parts if _is_program(part))
+
+
+def _fits(aval: Any) -> bool:
+    return math.prod(aval.shape) <= _NUMBERS and str(aval.dtype) in _DTYPES
 
 
 def _multiplications(equation: Any) -> int:
