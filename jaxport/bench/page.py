@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .machine import BUSY
-from .report import fixed, significant, to_markdown
+from .report import beginning, fixed, significant, to_markdown
 from .rows import Row
 from .store import Result
 from .tasks import DTYPES, TASKS
@@ -28,7 +28,8 @@ PyTorch's first state of the optimiser; its Adam computes 1 − βᵗ to all dig
 same at the same precision, judged by PyTorch's own rounding. Compilation is no part of a time; it stands beside it.
 
 - *Training step*: forward, loss, backward, optimiser; batches in memory, the same dropout masks. Compared: the losses
-  of the timed steps.
+  of the timed steps; where PyTorch's own rounding grows into chaos, those of the steps before that, at least three, and
+  the table says how many.
 - *Whole epoch*: from the data set's examples in memory to new weights, loss and metrics, through each framework's own
   way to batches; milliseconds are those of an epoch. Compared: the losses of a short run of the same call, in the same
   order and without dropout.
@@ -131,7 +132,7 @@ def _row(pair: Pair, verdict: str) -> tuple[str, ...]:
     ours, torch = pair
     best = f"{torch.framework}: {torch.variant}" if torch.variant else torch.framework
     times = significant(ours.ms_per_step), significant(torch.ms_per_step)
-    return ours.port, ours.task, ours.dtype, *times, best, verdict
+    return ours.port, ours.task, ours.dtype, *times, best, "; ".join(filter(None, (verdict, beginning(ours))))
 
 
 def _table(rows: Iterable[Sequence[str]], headings: Sequence[str] = _HEADINGS) -> str:

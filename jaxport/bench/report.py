@@ -43,7 +43,12 @@ def thousands(value: float | None) -> str:
 
 def how(row: Row) -> str:
     """Return how the framework ran, and why there is no ratio."""
-    return "; ".join(text for text in (row.variant, row.device, row.data, row.reason) if text)
+    return "; ".join(text for text in (row.variant, row.device, row.data, beginning(row), row.reason) if text)
+
+
+def beginning(row: Row) -> str | None:
+    """Say how many steps were judged, where these are not all."""
+    return f"judged by the first {row.judged} of {row.steps} steps" if row.judged and row.judged < row.steps else None
 
 
 _COLUMNS = (

@@ -18,8 +18,8 @@ from .rows import Row
 WHAT = "jaxport bench"
 SCHEMA = 1
 _TEXT = {"port", "framework", "device", "reason", "variant", "task", "dtype", "data"}
-_WHOLE = {"steps", "batch", "rounds"}
-_NEEDED = {"port", "framework", "task", "dtype"} | _WHOLE
+_WHOLE = {"steps", "batch", "rounds", "judged"}
+_NEEDED = {"port", "framework", "task", "dtype", "steps", "batch", "rounds"}
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,17 @@ DRAWS = 3
 
 def reference_values(recipe: Recipe, inputs: Inputs) -> Reference:
     """Return PyTorch's values, of the run that a framework's `one_pass` returns the values of."""
-    plain = Variant(torch.get_num_threads())
-    if inputs.task == "step":
-        runs = [TorchSide(recipe, inputs, plain, dtype).values() for dtype in (torch.float64, DTYPES[inputs.dtype])]
-        return Reference(runs[0], runs[1], inputs.dtype)
-    run = _epoch_losses if inputs.task == "epoch" else _outputs
+    run = {"step": _step_losses, "epoch": _epoch_losses}.get(inputs.task, _outputs)
     truth = run(recipe, inputs, torch.float64, None)
     generators = [None, *map(np.random.default_rng, range(DRAWS))]
     eager = np.stack([run(recipe, inputs, DTYPES[inputs.dtype], rng) for rng in generators])
     worst = np.abs(eager - truth).argmax(0)
     return Reference(truth, np.take_along_axis(eager, worst[None], 0)[0], inputs.dtype, inputs.task)
+
+
+def _step_losses(recipe: Recipe, inputs: Inputs, dtype: torch.dtype, rng: np.random.Generator | None) -> Any:
+    changed = inputs if rng is None else replace(inputs, weights=_nudged(inputs.weights, rng))
+    return np.asarray(TorchSide(recipe, changed, Variant(torch.get_num_threads()), dtype).values())
 
 
 def _epoch_losses(recipe: Recipe, inputs: Inputs, dtype: torch.dtype, rng: np.random.Generator | None) -> Any:

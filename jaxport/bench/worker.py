@@ -68,12 +68,14 @@ def set_up(port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
     from jaxport import ports
 
     from .inputs import make_inputs, save_inputs
-    from .recipe import recipe_of, save_recipe
+    from .recipe import benched, deviation, recipe_of, save_recipe
 
     inputs = make_inputs(ports.get(port), request["steps"], 0, request["task"], request["dtype"])
     save_inputs(inputs, folder)
-    save_recipe(recipe_of(ports.get(port)), folder)
-    return sizes(inputs)
+    save_recipe(recipe_of(benched(ports.get(port))), folder)
+    found = sizes(inputs)
+    texts = [found.get("data"), None if inputs.task.startswith("infer") else deviation(port)]
+    return found | {"data": "; ".join(filter(None, texts)) or None}
 
 
 def sizes(inputs: Inputs) -> dict[str, Any]:
@@ -107,16 +109,19 @@ def make_side(framework: str, port: str, folder: str) -> Side:
 def _side_with_jax(framework: str, port: str, inputs: Inputs) -> Any:
     from jaxport import ports
 
+    from .recipe import benched
+
+    measured = benched(ports.get(port))
     if framework == "keras":
         from .keras_side import KerasSide  # pyright: ignore[reportMissingImports]
 
-        return KerasSide(ports.get(port), inputs)
+        return KerasSide(measured, inputs)
     from .epoch_jax import JaxEpoch
     from .infer_jax import JaxInfer
     from .jax_side import JaxSide
 
     kind = {"step": JaxSide, "epoch": JaxEpoch}.get(inputs.task, JaxInfer)
-    return kind(ports.get(port), inputs)
+    return kind(measured, inputs)
 
 
 def start(framework: str, port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
