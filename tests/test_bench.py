@@ -70,9 +70,9 @@ def test_the_beginning_is_judged_that_rounding_leaves(name):
 def test_what_chaos_follows_is_judged_as_strictly_as_before():
     truth = np.array([1.0, 0.5, 0.9, 0.1, 0.1])
     reference = bench.Reference(truth, truth + BEGINNINGS["before the growth"][0])
-    assert bench.disagreement(truth + [0.0, 0.0, 4e-6, 0.3, -0.3], reference) is None
+    assert bench.disagreement(truth + np.array([0.0, 0.0, 4e-6, 0.3, -0.3]), reference) is None
     for wrong, what in (([0.0, 0.0, 4.3e-6, 0.0, 0.0], "differ: 0.9"), ([0.0, 0.0, 0.0, 0.0, math.nan], "not finite")):
-        assert what in (bench.disagreement(truth + wrong, reference) or "")
+        assert what in (bench.disagreement(truth + np.array(wrong), reference) or "")
 
 
 def test_how_many_steps_were_judged_is_shown_where_these_are_not_all():

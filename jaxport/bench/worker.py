@@ -95,15 +95,15 @@ def reference_losses(folder: str) -> dict[str, Any]:
     return {"reference": save_reference(reference_values(load_recipe(folder), load_inputs(folder)), folder)}
 
 
-def make_side(framework: str, port: str, folder: str) -> Side:
-    """Return the framework's side of the port's task, warm."""
+def make_side(framework: str, port: str, folder: str, hint: dict[str, Any] | None = None) -> Side:
+    """Return the framework's side of the port's task, warm; `hint` is what an eager search has found."""
     inputs = load_inputs(folder)
     if not framework.startswith("torch"):
         return _side_with_jax(framework, port, inputs)
     from .recipe import load_recipe
     from .torch_search import TorchBest
 
-    return TorchBest(framework, load_recipe(folder), inputs, load_reference(folder, inputs.dtype, inputs.task))
+    return TorchBest(framework, load_recipe(folder), inputs, load_reference(folder, inputs.dtype, inputs.task), hint)
 
 
 def _side_with_jax(framework: str, port: str, inputs: Inputs) -> Any:
@@ -162,7 +162,7 @@ def serve(role: str, port: str, folder: str, requests: TextIO, answer: Callable[
             elif role == "reference":
                 answer(reference_losses(folder))
             else:
-                side = make_side(role, port, folder)
+                side = make_side(role, port, folder, request.get("hint"))
                 answer(side.facts())
         except JaxportError as error:
             answer({"error": str(error)})
