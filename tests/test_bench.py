@@ -15,8 +15,9 @@ import pytest
 from rich.console import Console
 
 from jaxport import bench, ports
-from jaxport.bench import recipe, runner, store
+from jaxport.bench import floor, recipe, runner, store
 from jaxport.bench.inputs import dropout_calls, load_inputs, make_inputs, save_inputs
+from jaxport.bench.limits import Limits, Rate
 from jaxport.bench.process import Worker
 from jaxport.errors import JaxportError, UsageError
 
@@ -226,6 +227,27 @@ def test_jax_alone(quick):
     assert row.variant == "scan over the steps"
     assert [progress.done for progress in told] == list(range(told[0].total))
     assert list(quick.iterdir()) == []
+
+
+def test_a_step_has_its_floor_beside_it(quick):
+    limits = Limits({"float32": Rate(1e9, 1, "jax")}, (Rate(1e9, 1, "jax"),))
+    (row,) = bench.run(["linreg_matrix"], ["jax"], steps=5, rounds=1, limits=limits)
+    assert row.floor_ms == floor.floor_ms("linreg_matrix", 5, limits).ms > 0
+    assert row.times_floor == row.ms_per_step / row.floor_ms
+
+
+def test_the_compiler_is_told_what_the_eager_searches_found():
+    def searched(framework: str, ms: float, **margins: float) -> runner._Contestant:
+        hint = {"variant": [framework], "ms": ms, "margins": margins}
+        return runner._Contestant(framework, None, [], [], {"hint": hint})
+
+    jax, eager = runner._Contestant("jax", None, [], [], {}), searched("torch", 3.0, threads=1.5)
+    failed = runner._Contestant("torch-channels-last", None, [], [], {}, "no convolution")
+    assert runner._hint([jax]) is None
+    assert runner._hint([jax, eager, failed]) == {"variant": ["torch"], "ms": 3.0, "margins": {"threads": 1.5}}
+    other = searched("torch-channels-last", 2.0, threads=1.1)
+    best = {"variant": ["torch-channels-last"], "ms": 2.0, "margins": {"threads": 1.1, "channels_last": 1.5}}
+    assert runner._hint([jax, eager, other, searched("torch-compile", 0.1)]) == best
 
 
 def test_a_dead_worker_gives_a_row_with_the_reason(quick, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .limits import Limits
 from .machine import BUSY
 from .report import beginning, fixed, significant, to_markdown
 from .rows import Row
@@ -39,6 +40,8 @@ same at the same precision, judged by PyTorch's own rounding. Compilation is no 
 - *first epoch*: the first call of training, with all compilation; *second start*: from a new process to the end of its
   first step, imports included, where an earlier process has left what it compiled; *peak*: largest memory of a process.
   The three are measured with whole epochs.
+- *floor*: max(operations ÷ the fastest product measured here, bytes that every program reads and writes ÷ the bandwidth
+  measured here). Small steps are far above it, since starting an operation costs more than the operation.
 - bfloat16: parameters and optimiser in float32, the model computed in bfloat16, the loss in float32.
 """
 
@@ -112,7 +115,16 @@ def _machine(result: Result) -> str:
     busy = (
         "\n**The machine had other work to do: measure again before you believe a figure.**\n" if load >= BUSY else ""
     )
-    return f"{result.machine.text()}.\n\n{result.date}. {packages}.\n{busy}"
+    return f"{result.machine.text()}.\n{_limits(result)}\n{result.date}. {packages}.\n{busy}"
+
+
+def _limits(result: Result) -> str:
+    if result.limits is None:
+        return ""
+    limits = Limits.from_json(result.limits)
+    products = ", ".join(f"{rate.value / 1e9:.3g} GFLOP/s in {name}" for name, rate in limits.flops.items())
+    fastest, large = max(rate.value for rate in limits.bandwidth), limits.bandwidth[-1].value
+    return f"Measured limits: {products}; memory {fastest / 1e9:.3g} GB/s in caches, {large / 1e9:.3g} GB/s beyond.\n"
 
 
 def _losses(compared: Sequence[Pair]) -> str:

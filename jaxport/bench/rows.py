@@ -93,6 +93,8 @@ class Row:
         peak_memory_mb: largest resident memory of the framework's process; on a GPU the device's peak.
         data: of "epoch", how many examples of which kind an epoch has, and how many epochs a timed call; and where the
             recipe is not the port's own.
+        floor_ms: of jaxport's "step" in float32, the least that a step can take within the machine's measured limits.
+        times_floor: ms_per_step / floor_ms.
         judged: of "step", how many steps from the first on had their losses compared; the timing is of all steps.
     """
 
@@ -118,6 +120,8 @@ class Row:
     peak_memory_mb: float | None = None
     data: str | None = None
     judged: int | None = None
+    floor_ms: float | None = None
+    times_floor: float | None = None
 
 
 def judged(reference: Reference) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from jaxport.errors import UsageError
 
+from .limits import Limits
 from .process import Worker, WorkerError, environment, worker_command
 from .rows import Measurement, Reference, Row, judge
 from .starts import measure_starts
@@ -45,6 +46,7 @@ class _Plan:
     say: Callable[[str], None]
     task: str = "step"
     dtype: str = "float32"
+    limits: Limits | None = None
 
     def pieces(self) -> int:
         """Return how often something is said of a port."""
@@ -59,6 +61,7 @@ def run(
     dtypes: Sequence[str] = ("float32",),
     steps: int | None = None,
     rounds: int = 7,
+    limits: Limits | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[Row]:
     """Run ports in several frameworks, from the same weights on the same examples; return a row for each combination.
@@ -81,6 +84,8 @@ def run(
         dtypes: of `DTYPES`: what is computed in.
         steps: in a timed pass (of "epoch": of an epoch, at most); None takes each port's own number.
         rounds: how many turns; the row has their median.
+        limits: of this machine, as ``jaxport.bench.limits.measure()`` returns them: jaxport's training steps in float32
+            then have their floor beside them. None leaves it out.
         on_progress: called before each piece of work.
 
     Raises:
@@ -95,7 +100,7 @@ def run(
         _check_names(name, values, known)
     _check(frameworks, steps, rounds)
     chosen = [ports.get(name).name for name in names or ports.names()]
-    quiet = _Plan(tuple(dict.fromkeys(frameworks)), steps, rounds, lambda text: None)
+    quiet = _Plan(tuple(dict.fromkeys(frameworks)), steps, rounds, lambda text: None, limits=limits)
     plans = [replace(quiet, task=task, dtype=dtype) for task in dict.fromkeys(tasks) for dtype in dict.fromkeys(dtypes)]
     say = _counted(on_progress, len(chosen) * sum(plan.pieces() for plan in plans))
     return [row for name in chosen for plan in plans for row in _measure_port(name, replace(plan, say=say))]
@@ -150,13 +155,18 @@ def _measure_port(port: str, plan: _Plan) -> list[Row]:
         with ExitStack() as stack:
             measurements = list(_measure(port, folder, plan, stack))
         measurements = [_with_starts(m, port, folder, plan) for m in measurements]
+    if (cost := fields.pop("cost", None)) is not None and plan.limits is not None:
+        from .floor import with_floor  # loads JAX
+
+        measurements = [with_floor(m, cost, plan.limits) for m in measurements]
     if problem is not None:
         measurements = [replace(m, losses=(), error=m.error or problem) for m in measurements]
     return judge(port, fields.pop("steps"), fields.pop("batch"), measurements, reference, **fields)
 
 
 def _set_up(port: str, folder: str, plan: _Plan) -> dict[str, Any]:
-    request = {"do": "prepare", "steps": plan.steps, "task": plan.task, "dtype": plan.dtype}
+    cost = plan.limits is not None and (plan.task, plan.dtype) == ("step", "float32")
+    request = {"do": "prepare", "steps": plan.steps, "task": plan.task, "dtype": plan.dtype, "cost": cost}
     with Worker(worker_command("setup", port, folder), environment(folder, JAX_PLATFORMS="cpu")) as worker:
         return worker.ask(request, PREPARE_TIMEOUT_S)
 

@@ -132,7 +132,7 @@ class TorchBest:
     def _search(self, framework: str) -> None:
         """Change one thing at a time, and keep what is faster."""
         tried = {self.side.variant}
-        for change in self._changes(framework, self.side.variant.threads):
+        for change in self._changes(framework, available_cores()):
             variant = self.side.variant._replace(**change)
             if variant not in tried and self.hint.get("margins", {}).get(*change, 1.0) < CLEAR:
                 tried.add(variant)

@@ -75,7 +75,17 @@ def set_up(port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
     save_recipe(recipe_of(benched(ports.get(port))), folder)
     found = sizes(inputs)
     texts = [found.get("data"), None if inputs.task.startswith("infer") else deviation(port)]
-    return found | {"data": "; ".join(filter(None, texts)) or None}
+    cost = _cost(port, found["batch"]) if request.get("cost") else None
+    return found | {"data": "; ".join(filter(None, texts)) or None, "cost": cost}
+
+
+def _cost(port: str, batch: int) -> tuple[float, float]:
+    """Return the operations and the bytes of a training step."""
+    from jaxport import ports
+
+    from .floor import step_cost
+
+    return tuple(step_cost(ports.get(port), batch))
 
 
 def sizes(inputs: Inputs) -> dict[str, Any]:
