@@ -25,6 +25,7 @@ ROUND_TIMEOUT_S = 300.0
 # A round lasts at least this long, after a pause in which the last framework's threads fall asleep.
 ROUND_S = 0.3
 PAUSE_S = 0.05
+_EAGER = ("torch", "torch-channels-last")
 
 
 class Progress(NamedTuple):
@@ -219,14 +220,12 @@ class _Contestant:
 
 
 def _hint(contestants: Sequence[_Contestant]) -> dict[str, Any] | None:
-    """Return what the eager PyTorches before have found, the fastest first; None where there was none."""
-    names = ("torch", "torch-channels-last")
-    found = [c.facts["hint"] for c in contestants if c.framework in names and "hint" in c.facts]
-    found.sort(key=lambda each: each["ms"])
-    if not found:
+    """Return what the fastest eager PyTorch before has found; None where there was none."""
+    eager = [c.facts["hint"] for c in contestants if c.framework in _EAGER and "hint" in c.facts]
+    if not eager:
         return None
-    layout = {"channels_last": found[1]["ms"] / found[0]["ms"]} if len(found) == 2 else {}
-    return {**found[0], "margins": {**found[0]["margins"], **layout}}
+    best, *other = sorted(eager, key=lambda each: each["ms"])
+    return {**best, "margins": best["margins"] | {"channels_last": each["ms"] / best["ms"] for each in other}}
 
 
 def _measure(port: str, folder: str, plan: _Plan, stack: ExitStack) -> Iterator[Measurement]:

@@ -85,7 +85,8 @@ def _cost(port: str, batch: int) -> tuple[float, float]:
 
     from .floor import step_cost
 
-    return tuple(step_cost(ports.get(port), batch))
+    cost = step_cost(ports.get(port), batch)
+    return cost.flops, cost.bytes
 
 
 def sizes(inputs: Inputs) -> dict[str, Any]:
