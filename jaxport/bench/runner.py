@@ -109,8 +109,7 @@ def run(
 
 def _default_frameworks(tasks: Sequence[str]) -> list[str]:
     """Return what is compared where nobody says: the tutorials' loop has whole epochs alone, Keras may be absent."""
-    absent = [name for name in FRAMEWORKS if all(does_not_apply(name, task) for task in tasks)]
-    return [name for name in FRAMEWORKS if name not in absent]
+    return [name for name in FRAMEWORKS if not all(does_not_apply(name, task) for task in tasks)]
 
 
 def _check_names(argument: str, names: Sequence[str], known: Sequence[str]) -> None:
@@ -225,7 +224,8 @@ def _hint(contestants: Sequence[_Contestant]) -> dict[str, Any] | None:
     if not eager:
         return None
     best, *other = sorted(eager, key=lambda each: each["ms"])
-    return {**best, "margins": best["margins"] | {"channels_last": each["ms"] / best["ms"] for each in other}}
+    layout = {"channels_last": other[0]["ms"] / best["ms"]} if other else {}
+    return {**best, "margins": best["margins"] | layout}
 
 
 def _measure(port: str, folder: str, plan: _Plan, stack: ExitStack) -> Iterator[Measurement]:
