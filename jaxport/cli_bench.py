@@ -19,6 +19,9 @@ FRAMEWORKS = ("jax", "torch", "torch-channels-last", "torch-compile", "torch-dat
 TASKS = ("step", "epoch", "infer-1", "infer-256")
 DTYPES = ("float32", "bfloat16")
 
+# For each size of the machine's limits, of each framework.
+_LIMITS_S = 0.1
+
 
 def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
     """Return a reader of a list with commas in which everything is known, "all" meaning all."""
@@ -103,6 +106,7 @@ def _measured(names: Sequence[str], options: argparse.Namespace) -> Result:
     result = store.begin(command_line(names, options), settings)
     if options.out:
         result = store.continued(result, options.out, options.resume)
+    result = _with_limits(result, settings)
     done = {row.port for row in result.rows}
     left = [name for name in names if name not in done]
     with Console(stderr=True, quiet=not sys.stderr.isatty()).status("starting") as status:
@@ -112,17 +116,31 @@ def _measured(names: Sequence[str], options: argparse.Namespace) -> Result:
             return lambda progress: status.update(f"{where}: {progress.text} ({progress.done + 1}/{progress.total})")
 
         for number, name in enumerate(left, 1):
-            result = result.with_rows(_measure(name, settings, tell(number)))
+            result = result.with_rows(_measure(name, settings, result, tell(number)))
             if options.out:
                 store.write(result, options.out)
     return result
 
 
-def _measure(name: str, settings: dict[str, Any], tell: Callable[[Any], None]) -> list[Row]:
+def _with_limits(result: Result, settings: dict[str, Any]) -> Result:
+    """Return the result with the machine's limits, where something measured has a floor: some ten seconds."""
+    import dataclasses
+
+    from .bench import limits
+
+    wanted = "step" in settings["tasks"] and "float32" in settings["dtypes"]
+    if result.limits is not None or not wanted or "jax" not in (settings["frameworks"] or ["jax"]):
+        return result
+    return dataclasses.replace(result, limits=limits.measure(_LIMITS_S).to_json())
+
+
+def _measure(name: str, settings: dict[str, Any], result: Result, tell: Callable[[Any], None]) -> list[Row]:
     from . import bench
+    from .bench.limits import Limits
 
     choices = {key: settings[key] for key in ("tasks", "dtypes", "steps", "rounds")}
-    return bench.run([name], settings["frameworks"], **choices, on_progress=tell)
+    known = None if result.limits is None else Limits.from_json(result.limits)
+    return bench.run([name], settings["frameworks"], **choices, limits=known, on_progress=tell)
 
 
 def command_line(names: Sequence[str], options: argparse.Namespace) -> str:

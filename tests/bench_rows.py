@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from jaxport.bench import Row
+from jaxport.bench.limits import Limits, Rate
 from jaxport.bench.machine import Machine
 from jaxport.bench.store import Result
 
 MACHINE = Machine("AMD EPYC", 2, ("avx2", "avx512f"), 23.5, "Linux 6.1", None, 0.4)
+LIMITS = Limits({"float32": Rate(2e11, 1024, "jax")}, (Rate(6e10, 1 << 14, "numpy"), Rate(2e10, 1 << 28, "torch")))
 LONG = {"examples_per_s": 39_400.0, "first_epoch_s": 1.25, "second_start_s": 2.5, "peak_memory_mb": 512.4}
 
 

@@ -15,8 +15,9 @@ import pytest
 from rich.console import Console
 
 from jaxport import bench, ports
-from jaxport.bench import runner, store
+from jaxport.bench import floor, recipe, runner, store
 from jaxport.bench.inputs import dropout_calls, load_inputs, make_inputs, save_inputs
+from jaxport.bench.limits import Limits, Rate
 from jaxport.bench.process import Worker
 from jaxport.errors import JaxportError, UsageError
 
@@ -45,6 +46,48 @@ def test_gate(name):
 def test_gate_refuses_chaos():
     chaotic = bench.Reference([1.0, 1.0], [1.0, 1.01])
     assert "too chaotic" in (bench.disagreement([1.0, 1.0], chaotic) or "")
+
+
+# PyTorch's rounding in five steps, and how many of them are judged: what comes before chaos, from three steps on.
+BEGINNINGS = {
+    "all": ([0.0, 1e-7, 1e-6, 1e-6, 9e-6], 5),
+    "before the growth": ([0.0, 1e-7, 1e-6, 1.1e-5, 0.5], 3),
+    "early growth": ([0.0, 1e-7, 1e-4, 9e-4, 0.5], 4),
+    "no three steps": ([0.0, 1e-7, 2e-3, 0.0, 0.0], 0),
+    "a NaN later on": ([0.0, 0.0, 0.0, math.nan, 0.0], 3),
+}
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_the_beginning_is_judged_that_rounding_leaves(name):
+    rounding, count = BEGINNINGS[name]
+    truth = np.array([1.0, 0.5, 0.9, 0.1, 0.1])
+    reference = bench.Reference(truth, truth + rounding)
+    (row, *_) = bench.judge("covid19", 5, 38, [measured("jax", 1.0, losses=truth), measured("torch", 2.0)], reference)
+    assert row.judged == bench.judged(reference) == count
+    assert bench.judged(dataclasses.replace(reference, task="epoch")) == (5 if name == "all" else 0)
+
+
+def test_what_chaos_follows_is_judged_as_strictly_as_before():
+    truth = np.array([1.0, 0.5, 0.9, 0.1, 0.1])
+    reference = bench.Reference(truth, truth + BEGINNINGS["before the growth"][0])
+    assert bench.disagreement(truth + np.array([0.0, 0.0, 4e-6, 0.3, -0.3]), reference) is None
+    for wrong, what in (([0.0, 0.0, 4.3e-6, 0.0, 0.0], "differ: 0.9"), ([0.0, 0.0, 0.0, 0.0, math.nan], "not finite")):
+        assert what in (bench.disagreement(truth + np.array(wrong), reference) or "")
+
+
+def test_how_many_steps_were_judged_is_shown_where_these_are_not_all():
+    few, whole = (bench.judge("digits", n, 32, [measured("torch", 1.0)], REFERENCE) for n in (30, 3))
+    assert "; judged by the first 3 of 30 steps |" in bench.to_markdown(few)
+    assert "judged" not in bench.to_markdown(whole)
+
+
+def test_a_rate_that_leaves_nothing_to_compare_is_another_one():
+    port = ports.get("imdb")
+    assert recipe.benched(port).optimizer.keywords == port.optimizer.keywords | {"lr": 2e-4}
+    assert recipe.benched(ports.get("digits")) is ports.get("digits")
+    assert recipe.deviation("imdb") == "learning rate 0.0002, not the recipe's"
+    assert recipe.deviation("digits") is None
 
 
 def measured(framework: str, *ms: float, losses=TRUTH, error: str | None = None) -> bench.Measurement:
@@ -184,6 +227,27 @@ def test_jax_alone(quick):
     assert row.variant == "scan over the steps"
     assert [progress.done for progress in told] == list(range(told[0].total))
     assert list(quick.iterdir()) == []
+
+
+def test_a_step_has_its_floor_beside_it(quick):
+    limits = Limits({"float32": Rate(1e9, 1, "jax")}, (Rate(1e9, 1, "jax"),))
+    (row,) = bench.run(["linreg_matrix"], ["jax"], steps=5, rounds=1, limits=limits)
+    assert row.floor_ms == floor.floor_ms("linreg_matrix", 5, limits).ms > 0
+    assert row.times_floor == row.ms_per_step / row.floor_ms
+
+
+def test_the_compiler_is_told_what_the_eager_searches_found():
+    def searched(framework: str, ms: float, **margins: float) -> runner._Contestant:
+        hint = {"variant": [framework], "ms": ms, "margins": margins}
+        return runner._Contestant(framework, None, [], [], {"hint": hint})
+
+    jax, eager = runner._Contestant("jax", None, [], [], {}), searched("torch", 3.0, threads=1.5)
+    failed = runner._Contestant("torch-channels-last", None, [], [], {}, "no convolution")
+    assert runner._hint([jax]) is None
+    assert runner._hint([jax, eager, failed]) == {"variant": ["torch"], "ms": 3.0, "margins": {"threads": 1.5}}
+    other = searched("torch-channels-last", 2.0, threads=1.1)
+    best = {"variant": ["torch-channels-last"], "ms": 2.0, "margins": {"threads": 1.1, "channels_last": 1.5}}
+    assert runner._hint([jax, eager, other, searched("torch-compile", 0.1)]) == best
 
 
 def test_a_dead_worker_gives_a_row_with_the_reason(quick, monkeypatch):

@@ -117,6 +117,20 @@ def test_the_page_says_where_when_how_and_what_was_refused():
     assert "**The machine had other work to do" in busy["Machine"]
 
 
+def test_the_page_has_floors_and_says_how_much_was_judged():
+    ours = bench_rows.row("digits", "jax", 1.0, 2.0, floor_ms=0.25, times_floor=4.0, judged=12)
+    torch = bench_rows.row("digits", "torch", 2.0, 1.0, judged=12)
+    text = page.page(bench_rows.result(ours, torch, limits=bench_rows.LIMITS.to_json()), None, "")
+    found = sections(text)
+    assert "limits: 200 GFLOP/s in float32; memory 60 GB/s in caches, 20 GB/s beyond." in found["Machine"]
+    assert "| 2.00 × faster; judged by the first 12 of 30 steps |" in found["Wins"]
+    head, _, first, second = (line for line in found["Training step, float32"].splitlines() if line.startswith("|"))
+    assert "| × best PyTorch | floor, ms | × floor |" in head
+    assert "| 2.00 | 0.25 | 4 |" in first
+    assert "| 1.00 | – | – |" in second
+    assert "Measured limits" not in page.page(bench_rows.result(), None, "")
+
+
 def test_each_task_and_precision_has_a_table():
     found = sections(page.page(bench_rows.result(*everything()), None, "again"))
     for task in ("Training step", "Whole epoch", "Inference, one example", "Inference, 256 examples"):

@@ -10,7 +10,7 @@ import bench_rows
 import pytest
 
 from jaxport import bench, cli
-from jaxport.bench import compare, runner, store
+from jaxport.bench import compare, limits, runner, store
 from jaxport.bench.machine import Machine, this_machine, versions
 from jaxport.errors import UsageError
 
@@ -31,7 +31,7 @@ def test_what_is_kept_is_what_the_schema_says(tmp_path, capsys):
     validator = jsonschema.Draft202012Validator(schema)
     row = schema["$defs"]["row"]
     assert row["required"] == list(row["properties"]) == [*bench.Row.__dataclass_fields__]
-    store.write(bench_rows.result(), tmp_path / "r.json")
+    store.write(bench_rows.result(limits=bench_rows.LIMITS.to_json()), tmp_path / "r.json")
     validator.validate(json.loads((tmp_path / "r.json").read_text()))
     assert cli.main(["bench", "--from", str(tmp_path / "r.json"), "--compare", str(tmp_path / "r.json"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -70,6 +70,9 @@ REFUSED = {
     "ms is text": (spoilt_row(ms_per_step="4"), "damaged result .*ms_per_step of a row is '4'"),
     "ms is negative": (spoilt_row(min_ms=-1.0), "damaged result .*min_ms of a row is -1.0"),
     "batch is true": (spoilt_row(batch=True), "damaged result .*batch of a row is True"),
+    "limits are text": (spoilt(limits="fast"), "damaged result .*"),
+    "limits lack one": (spoilt(limits={"flops": {}}), "damaged result .*'bandwidth' is missing"),
+    "judged is half": (spoilt_row(judged=2.5), "damaged result .*judged of a row is 2.5"),
     "port is null": (spoilt_row(port=None), "damaged result .*port of a row is None"),
     "machine is text": (spoilt(machine="a computer"), "damaged result .*machine is 'a computer'"),
     "cores are text": (spoilt(machine={"cpu": "x", "cores": "2"}), "damaged result .*cores of the machine is '2'"),
@@ -190,7 +193,12 @@ def measured(monkeypatch, tmp_path):
             raise KeyboardInterrupt
         return [row(names[0], "jax", 1.0, task=task) for task in choices["tasks"]]
 
+    def measure(seconds):
+        asked.append("limits")
+        return bench_rows.LIMITS
+
     monkeypatch.setattr(bench, "run", run)
+    monkeypatch.setattr(limits, "measure", measure)
     monkeypatch.chdir(tmp_path)
     return asked
 
@@ -242,7 +250,27 @@ def test_another_machine_does_not_go_on(measured, capsys):
 def test_what_is_asked_for_arrives(measured, capsys):
     wide = ["--task", "all", "--dtype", "bfloat16,float32", "--rounds", "3"]
     assert cli.main(["bench", "digits", *JAX, *wide]) == 0
-    assert measured == [(("digits",), ["jax"], list(bench.TASKS), ["bfloat16", "float32"], 3)]
+    assert measured == ["limits", (("digits",), ["jax"], list(bench.TASKS), ["bfloat16", "float32"], 3)]
+
+
+def test_limits_are_measured_once_and_only_where_there_is_a_floor(measured, capsys):
+    assert cli.main(["bench", "digits", *JAX, "--out", "r.json"]) == 0
+    assert store.read("r.json").limits == bench_rows.LIMITS.to_json()
+    assert cli.main(["bench", "digits", "titanic", *JAX, "--out", "r.json", "--resume"]) == 0
+    assert store.read("r.json").limits == bench_rows.LIMITS.to_json()
+    for other in (["--task", "epoch"], ["--dtype", "bfloat16"]):
+        assert cli.main(["bench", "digits", *JAX, *other, "--out", f"{other[1]}.json"]) == 0
+        assert store.read(f"{other[1]}.json").limits is None
+    assert measured.count("limits") == 1
+
+
+def test_results_from_before_there_were_limits_are_read(tmp_path):
+    content = bench_rows.result(limits=bench_rows.LIMITS.to_json()).as_dict()
+    del content["limits"]
+    for old in content["rows"]:
+        del old["judged"], old["floor_ms"], old["times_floor"]
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    assert store.read(tmp_path / "r.json") == bench_rows.result()
 
 
 def test_compare_prints_what_changed_and_ends_in_0(measured, capsys):

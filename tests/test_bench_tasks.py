@@ -14,7 +14,7 @@ from jaxport import bench, engine, nn, ports
 from jaxport.bench import runner, tasks, values, worker
 from jaxport.bench.epoch_jax import JaxEpoch, without_dropout
 from jaxport.bench.infer_jax import JaxInfer
-from jaxport.bench.inputs import load_inputs, make_inputs, save_inputs
+from jaxport.bench.inputs import STEPS, load_inputs, make_inputs, save_inputs
 from jaxport.bench.process import WorkerError
 from jaxport.bench.recipe import load_recipe, recipe_of, save_recipe
 from jaxport.errors import UsageError
@@ -90,6 +90,17 @@ def test_an_epoch_is_cut_with_a_short_batch_at_its_end():
         "examples": 112,
         "data": f"{inputs.source}; 2 epochs in a call",
     }
+
+
+def test_a_pass_is_no_longer_than_the_recipe():
+    embedded = [name for name in STEPS if name not in ("titanic", "mnist_logistic", "fashion_mnist", "mnist_cnn")]
+    for name in (name for name in embedded if name not in ("resnet", "unet")):
+        port = ports.get(name)
+        examples = len(port.load().train.x)
+        assert STEPS[name] <= port.epochs * -(-examples // (port.batch_size or examples)), name
+    assert make_inputs(ports.get("linreg_plane"), task="epoch").steps == ports.get("linreg_plane").epochs == 200
+    assert make_inputs(ports.get("linreg_plane"), 2, task="epoch").steps == 2
+    assert make_inputs(ports.get("linreg_plane")).steps == 5_600
 
 
 def test_the_recipe_comes_back_as_it_was(tmp_path):

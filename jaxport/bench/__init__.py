@@ -10,6 +10,7 @@ from .rows import Reference as Reference
 from .rows import Row as Row
 from .rows import disagreement as disagreement
 from .rows import judge as judge
+from .rows import judged as judged
 from .runner import Progress as Progress
 from .runner import run as run
 from .tasks import DTYPES as DTYPES

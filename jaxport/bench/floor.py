@@ -10,9 +10,10 @@ nothing. So a step may be far above its floor and still be as fast as it can be,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,7 @@ from jaxport.port import Port
 
 from .inputs import FULL_BATCH, dropout_calls
 from .limits import Limits, this_machine
+from .rows import Measurement
 
 
 class Cost(NamedTuple):
@@ -65,6 +67,15 @@ def floor_of(cost: Cost, limits: Limits, dtype: str = "float32") -> Floor:
         raise UsageError(f"dtype is {dtype!r}; measured were {', '.join(limits.flops) or 'none'}")
     compute, memory = cost.flops / limits.flops[dtype].value, cost.bytes / limits.bytes_per_s(cost.bytes / 2)
     return Floor(*cost, 1000 * max(compute, memory), "compute" if compute > memory else "memory")
+
+
+def with_floor(measurement: Measurement, cost: Sequence[float], limits: Limits) -> Measurement:
+    """Add the row's fields floor_ms and times_floor to what was measured of jaxport, whose program the cost is of."""
+    if measurement.framework != "jax" or not measurement.ms:
+        return measurement
+    floor = floor_of(Cost(*cost), limits)
+    found = {"floor_ms": floor.ms, "times_floor": floor.times(median(measurement.ms))}
+    return replace(measurement, facts={**measurement.facts, **found})
 
 
 def floor_ms(port_name: str, batch: int | None = None, limits: Limits | None = None) -> Floor:

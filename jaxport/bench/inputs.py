@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from jaxport.port import Port
 
 FILE = "inputs.safetensors"
-# Steps in a timed pass: enough to time, and few enough that rounding has not grown into chaos.
-STEPS = {"digits": 30, "mnist_cnn": 24, "fashion_mnist": 50, "titanic": 250, "linreg_matrix": 2_000}
+# Steps in a timed pass. `fit` has whole epochs in one program, and several of them: so where steps are tiny, as many
+# as take JAX five to ten milliseconds, which is most of such a port's recipe. Where the whole recipe is shorter, that:
+# linreg_points trains for 32 steps, linreg_note for 60, quadratic for 500. Of the largest ports a few.
+STEPS = {
+    **{"linreg_plane": 5_600, "linreg_matrix": 5_000, "linreg_points": 32, "linreg_note": 60, "quadratic": 500},
+    **{"circles": 900, "circles_focal": 900, "titanic": 800, "two_clusters": 500, "three_clusters": 60},
+    **{"mnist_logistic": 100, "fashion_mnist": 50, "mnist_cnn": 24, "unet": 6, "resnet": 4},
+}
 DEFAULT_STEPS = 30
 # Calls in a timed pass of inference.
 CALLS = {"infer-1": 100, "infer-256": 10}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from .limits import Limits
 from .machine import BUSY
-from .report import fixed, significant, to_markdown
+from .report import beginning, fixed, significant, to_markdown
 from .rows import Row
 from .store import Result
 from .tasks import DTYPES, TASKS
@@ -28,7 +29,10 @@ PyTorch's first state of the optimiser; its Adam computes 1 − βᵗ to all dig
 same at the same precision, judged by PyTorch's own rounding. Compilation is no part of a time; it stands beside it.
 
 - *Training step*: forward, loss, backward, optimiser; batches in memory, the same dropout masks. Compared: the losses
-  of the timed steps.
+  of the timed steps; where PyTorch's own rounding grows into chaos, those of the steps before that, at least three, and
+  the table says how many. A pass is one call in JAX, as `fit` has several epochs in one program, and a loop in PyTorch;
+  tiny ports take so many steps that JAX's call lasts 5 to 10 ms, up to the recipe's whole training. Where that is 32,
+  60 or 500 steps of a microsecond (linreg_points, linreg_note, quadratic), JAX's time is the cost of one call.
 - *Whole epoch*: from the data set's examples in memory to new weights, loss and metrics, through each framework's own
   way to batches; milliseconds are those of an epoch. Compared: the losses of a short run of the same call, in the same
   order and without dropout.
@@ -36,6 +40,8 @@ same at the same precision, judged by PyTorch's own rounding. Compilation is no 
 - *first epoch*: the first call of training, with all compilation; *second start*: from a new process to the end of its
   first step, imports included, where an earlier process has left what it compiled; *peak*: largest memory of a process.
   The three are measured with whole epochs.
+- *floor*: max(operations ÷ the fastest product measured here, bytes that every program reads and writes ÷ the bandwidth
+  measured here). Small steps are far above it, since starting an operation costs more than the operation.
 - bfloat16: parameters and optimiser in float32, the model computed in bfloat16, the loss in float32.
 """
 
@@ -109,7 +115,16 @@ def _machine(result: Result) -> str:
     busy = (
         "\n**The machine had other work to do: measure again before you believe a figure.**\n" if load >= BUSY else ""
     )
-    return f"{result.machine.text()}.\n\n{result.date}. {packages}.\n{busy}"
+    return f"{result.machine.text()}.\n{_limits(result)}\n{result.date}. {packages}.\n{busy}"
+
+
+def _limits(result: Result) -> str:
+    if result.limits is None:
+        return ""
+    limits = Limits.from_json(result.limits)
+    products = ", ".join(f"{rate.value / 1e9:.3g} GFLOP/s in {name}" for name, rate in limits.flops.items())
+    fastest, large = max(rate.value for rate in limits.bandwidth), limits.bandwidth[-1].value
+    return f"Measured limits: {products}; memory {fastest / 1e9:.3g} GB/s in caches, {large / 1e9:.3g} GB/s beyond.\n"
 
 
 def _losses(compared: Sequence[Pair]) -> str:
@@ -131,7 +146,7 @@ def _row(pair: Pair, verdict: str) -> tuple[str, ...]:
     ours, torch = pair
     best = f"{torch.framework}: {torch.variant}" if torch.variant else torch.framework
     times = significant(ours.ms_per_step), significant(torch.ms_per_step)
-    return ours.port, ours.task, ours.dtype, *times, best, verdict
+    return ours.port, ours.task, ours.dtype, *times, best, "; ".join(filter(None, (verdict, beginning(ours))))
 
 
 def _table(rows: Iterable[Sequence[str]], headings: Sequence[str] = _HEADINGS) -> str:

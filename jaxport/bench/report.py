@@ -43,7 +43,12 @@ def thousands(value: float | None) -> str:
 
 def how(row: Row) -> str:
     """Return how the framework ran, and why there is no ratio."""
-    return "; ".join(text for text in (row.variant, row.device, row.data, row.reason) if text)
+    return "; ".join(text for text in (row.variant, row.device, row.data, beginning(row), row.reason) if text)
+
+
+def beginning(row: Row) -> str | None:
+    """Say how many steps were judged, where these are not all."""
+    return f"judged by the first {row.judged} of {row.steps} steps" if row.judged and row.judged < row.steps else None
 
 
 _COLUMNS = (
@@ -53,6 +58,8 @@ _COLUMNS = (
     _Column("framework", "framework", lambda row: row.framework, number=False),
     _Column("ms per step", "ms", lambda row: significant(row.ms_per_step)),
     _Column("× best PyTorch", "× torch", lambda row: fixed(row.ratio_to_best_torch)),
+    _Column("floor, ms", "floor", lambda row: significant(row.floor_ms)),
+    _Column("× floor", "× floor", lambda row: significant(row.times_floor)),
     _Column("examples/s", "ex/s", lambda row: thousands(row.examples_per_s)),
     _Column("compile s", "compile s", lambda row: fixed(row.compile_s)),
     _Column("first epoch s", "1st epoch s", lambda row: fixed(row.first_epoch_s)),

@@ -15,6 +15,10 @@ ROUNDING_FACTOR = 4.0
 ROUNDING_FLOOR = {"float32": 1e-7, "bfloat16": 2.0**-8}
 # Where PyTorch's own rounding has grown beyond this part of the largest value, agreement would prove nothing.
 CHAOS = {"float32": 1e-3, "bfloat16": 2.0**-5}
+# Chaos multiplies rounding from step to step, each run's by another factor: best judged before that has begun.
+CALM = {"float32": 1e-5, "bfloat16": 2.0**-5}
+# Fewer steps than these prove nothing of an optimiser.
+LEAST_JUDGED = 3
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,11 @@ class Row:
         second_start_s: seconds from a process's start to the end of its first step, imports included, where an earlier
             process has left what it compiled.
         peak_memory_mb: largest resident memory of the framework's process; on a GPU the device's peak.
-        data: of "epoch", how many examples of which kind an epoch has, and how many epochs a timed call.
+        data: of "epoch", how many examples of which kind an epoch has, and how many epochs a timed call; and where the
+            recipe is not the port's own.
+        floor_ms: of jaxport's "step" in float32, the least that a step can take within the machine's measured limits.
+        times_floor: ms_per_step / floor_ms.
+        judged: of "step", how many steps from the first on had their losses compared; the timing is of all steps.
     """
 
     port: str
@@ -111,12 +119,37 @@ class Row:
     second_start_s: float | None = None
     peak_memory_mb: float | None = None
     data: str | None = None
+    judged: int | None = None
+    floor_ms: float | None = None
+    times_floor: float | None = None
+
+
+def judged(reference: Reference) -> int:
+    """Return how many values, from the first on, can be judged; 0 where none can.
+
+    Of "step" the longest beginning in which rounding, the largest so far, stays below a part of the largest loss so
+    far: `CALM`, or where that leaves fewer than three steps `CHAOS`. Of the other tasks all or nothing.
+    """
+    truth, eager = (np.asarray(values, np.float64) for values in (reference.truth, reference.eager))
+    if truth.shape != eager.shape or not truth.size:
+        return 0
+    if reference.task != "step":
+        return truth.size if np.abs(eager - truth).max() <= CHAOS[reference.dtype] * np.abs(truth).max() else 0
+    scale, rounding = (np.maximum.accumulate(np.abs(values)) for values in (truth, eager - truth))
+    for limit in (CALM[reference.dtype], CHAOS[reference.dtype]):
+        chaotic = ~(rounding <= limit * scale)  # what is not finite, too
+        count = int(chaotic.argmax()) if chaotic.any() else truth.size
+        if count >= min(LEAST_JUDGED, truth.size):
+            return count
+    return 0
 
 
 def disagreement(losses: Values, reference: Reference) -> str | None:
     """Say why `losses` are not those of the same work, or return None when they are.
 
     max|loss − truth| ≤ 4 · max|eager − truth| + floor · max|truth|,  floor = 1e-7 in float32, 2⁻⁸ in bfloat16
+
+    The maxima are over what `judged` leaves; everything must be finite.
 
     Args:
         losses: one loss a step; or the epochs' mean losses, or outputs.
@@ -130,11 +163,14 @@ def disagreement(losses: Values, reference: Reference) -> str | None:
     if not finite.all():
         i = int(finite.argmin())
         return f"the {noun} are not finite: {own[i]:.9g} and PyTorch's {eager[i]:.9g} at {place} {i + 1}"
-    scale, rounding = np.abs(truth).max(), np.abs(eager - truth).max()
-    if rounding > CHAOS[reference.dtype] * scale:
+    count = judged(reference)
+    if count == 0:
+        reached = np.abs(eager - truth).max()
         return (
-            f"PyTorch's own rounding reaches {rounding:.2g} in {truth.size} {place}s: too chaotic to judge, take fewer"
+            f"PyTorch's own rounding reaches {reached:.2g} in {truth.size} {place}s: too chaotic to judge, take fewer"
         )
+    own, truth, eager = own[:count], truth[:count], eager[:count]
+    scale, rounding = np.abs(truth).max(), np.abs(eager - truth).max()
     error, i = np.abs(own - truth).max(), int(np.abs(own - truth).argmax())
     allowed = ROUNDING_FACTOR * rounding + ROUNDING_FLOOR[reference.dtype] * scale
     if error <= allowed:
@@ -174,6 +210,8 @@ def judge(
         if m.framework.startswith("torch") and ms is not None and reason is None
     ]
     best = min(valid, default=None)
+    if reference is not None and reference.task == "step":
+        fields["judged"] = judged(reference)
     rows = []
     for measurement, ms, reason in zip(measurements, times, reasons, strict=True):
         if reason is None and best is None:

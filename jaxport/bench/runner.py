@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from jaxport.errors import UsageError
 
+from .limits import Limits
 from .process import Worker, WorkerError, environment, worker_command
 from .rows import Measurement, Reference, Row, judge
 from .starts import measure_starts
@@ -24,6 +25,7 @@ ROUND_TIMEOUT_S = 300.0
 # A round lasts at least this long, after a pause in which the last framework's threads fall asleep.
 ROUND_S = 0.3
 PAUSE_S = 0.05
+_EAGER = ("torch", "torch-channels-last")
 
 
 class Progress(NamedTuple):
@@ -45,6 +47,7 @@ class _Plan:
     say: Callable[[str], None]
     task: str = "step"
     dtype: str = "float32"
+    limits: Limits | None = None
 
     def pieces(self) -> int:
         """Return how often something is said of a port."""
@@ -59,6 +62,7 @@ def run(
     dtypes: Sequence[str] = ("float32",),
     steps: int | None = None,
     rounds: int = 7,
+    limits: Limits | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[Row]:
     """Run ports in several frameworks, from the same weights on the same examples; return a row for each combination.
@@ -81,6 +85,8 @@ def run(
         dtypes: of `DTYPES`: what is computed in.
         steps: in a timed pass (of "epoch": of an epoch, at most); None takes each port's own number.
         rounds: how many turns; the row has their median.
+        limits: of this machine, as ``jaxport.bench.limits.measure()`` returns them: jaxport's training steps in float32
+            then have their floor beside them. None leaves it out.
         on_progress: called before each piece of work.
 
     Raises:
@@ -95,7 +101,7 @@ def run(
         _check_names(name, values, known)
     _check(frameworks, steps, rounds)
     chosen = [ports.get(name).name for name in names or ports.names()]
-    quiet = _Plan(tuple(dict.fromkeys(frameworks)), steps, rounds, lambda text: None)
+    quiet = _Plan(tuple(dict.fromkeys(frameworks)), steps, rounds, lambda text: None, limits=limits)
     plans = [replace(quiet, task=task, dtype=dtype) for task in dict.fromkeys(tasks) for dtype in dict.fromkeys(dtypes)]
     say = _counted(on_progress, len(chosen) * sum(plan.pieces() for plan in plans))
     return [row for name in chosen for plan in plans for row in _measure_port(name, replace(plan, say=say))]
@@ -103,8 +109,7 @@ def run(
 
 def _default_frameworks(tasks: Sequence[str]) -> list[str]:
     """Return what is compared where nobody says: the tutorials' loop has whole epochs alone, Keras may be absent."""
-    absent = [name for name in FRAMEWORKS if all(does_not_apply(name, task) for task in tasks)]
-    return [name for name in FRAMEWORKS if name not in absent]
+    return [name for name in FRAMEWORKS if not all(does_not_apply(name, task) for task in tasks)]
 
 
 def _check_names(argument: str, names: Sequence[str], known: Sequence[str]) -> None:
@@ -150,13 +155,18 @@ def _measure_port(port: str, plan: _Plan) -> list[Row]:
         with ExitStack() as stack:
             measurements = list(_measure(port, folder, plan, stack))
         measurements = [_with_starts(m, port, folder, plan) for m in measurements]
+    if (cost := fields.pop("cost", None)) is not None and plan.limits is not None:
+        from .floor import with_floor  # loads JAX
+
+        measurements = [with_floor(m, cost, plan.limits) for m in measurements]
     if problem is not None:
         measurements = [replace(m, losses=(), error=m.error or problem) for m in measurements]
     return judge(port, fields.pop("steps"), fields.pop("batch"), measurements, reference, **fields)
 
 
 def _set_up(port: str, folder: str, plan: _Plan) -> dict[str, Any]:
-    request = {"do": "prepare", "steps": plan.steps, "task": plan.task, "dtype": plan.dtype}
+    cost = plan.limits is not None and (plan.task, plan.dtype) == ("step", "float32")
+    request = {"do": "prepare", "steps": plan.steps, "task": plan.task, "dtype": plan.dtype, "cost": cost}
     with Worker(worker_command("setup", port, folder), environment(folder, JAX_PLATFORMS="cpu")) as worker:
         return worker.ask(request, PREPARE_TIMEOUT_S)
 
@@ -177,7 +187,7 @@ def _reference(port: str, folder: str, plan: _Plan) -> tuple[Reference | None, s
 def _with_starts(measurement: Measurement, port: str, folder: str, plan: _Plan) -> Measurement:
     """Add what is measured in new processes, and leave out what only these need."""
     facts = dict(measurement.facts)
-    choice = facts.pop("choice", None)
+    choice, _ = facts.pop("choice", None), facts.pop("hint", None)
     if plan.task == "epoch":
         plan.say(f"{port}: {measurement.framework} starts anew")
         if measurement.error is None:
@@ -208,6 +218,16 @@ class _Contestant:
             self.losses.append(unpacked(answer["losses"]))
 
 
+def _hint(contestants: Sequence[_Contestant]) -> dict[str, Any] | None:
+    """Return what the fastest eager PyTorch before has found; None where there was none."""
+    eager = [c.facts["hint"] for c in contestants if c.framework in _EAGER and "hint" in c.facts]
+    if not eager:
+        return None
+    best, *other = sorted(eager, key=lambda each: each["ms"])
+    layout = {"channels_last": other[0]["ms"] / best["ms"]} if other else {}
+    return {**best, "margins": best["margins"] | layout}
+
+
 def _measure(port: str, folder: str, plan: _Plan, stack: ExitStack) -> Iterator[Measurement]:
     """Warm the frameworks one after the other, then let them take turns."""
     contestants = []
@@ -218,7 +238,7 @@ def _measure(port: str, folder: str, plan: _Plan, stack: ExitStack) -> Iterator[
         if reason is None:
             worker = stack.enter_context(Worker(worker_command(name, port, folder), environment(folder)))
             contestants[-1].worker = worker
-            contestants[-1].take_turn({"do": "prepare"}, PREPARE_TIMEOUT_S)
+            contestants[-1].take_turn({"do": "prepare", "hint": _hint(contestants)}, PREPARE_TIMEOUT_S)
     for number in range(plan.rounds):
         for contestant in contestants:
             plan.say(f"{port}: {contestant.framework}, round {number + 1} of {plan.rounds}")

@@ -12,14 +12,15 @@ from typing import Any
 
 from jaxport.errors import UsageError
 
+from .limits import Limits
 from .machine import Machine, this_machine, versions
 from .rows import Row
 
 WHAT = "jaxport bench"
 SCHEMA = 1
 _TEXT = {"port", "framework", "device", "reason", "variant", "task", "dtype", "data"}
-_WHOLE = {"steps", "batch", "rounds"}
-_NEEDED = {"port", "framework", "task", "dtype"} | _WHOLE
+_WHOLE = {"steps", "batch", "rounds", "judged"}
+_NEEDED = {"port", "framework", "task", "dtype", "steps", "batch", "rounds"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Result:
         machine: what it ran on.
         versions: of Python and the packages.
         rows: what was measured, whole ports.
+        limits: of the machine, in the form of ``jaxport.bench.limits.Limits``; None where they were not measured.
     """
 
     date: str
@@ -41,6 +43,7 @@ class Result:
     machine: Machine
     versions: Mapping[str, str]
     rows: tuple[Row, ...] = field(default=())
+    limits: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the file holds."""
@@ -127,7 +130,10 @@ def _result(content: Mapping[str, Any]) -> Result:
         if not isinstance(content[name], kind):
             raise TypeError(f"{name} is {content[name]!r}")
     rows, machine = tuple(map(_row, content["rows"])), _machine(content["machine"])
-    return Result(content["date"], content["command"], content["settings"], machine, content["versions"], rows)
+    limits = content.get("limits")
+    if limits is not None:  # results of older versions have none
+        limits = Limits.from_json(limits).to_json()
+    return Result(content["date"], content["command"], content["settings"], machine, content["versions"], rows, limits)
 
 
 def _machine(content: Mapping[str, Any]) -> Machine:

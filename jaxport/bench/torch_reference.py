@@ -19,15 +19,13 @@ from .torch_side import TorchSide
 # One run is a single draw of the rounding errors, and of few numbers it may happen to be next to zero: where there are
 # few, the yardstick is the largest error of so many further runs, each number's last bit changed at random.
 DRAWS = 3
+# Models of fewer weights gain nothing from more threads, which on a busy machine mostly wait for each other.
+SMALL = 100_000
 
 
 def reference_values(recipe: Recipe, inputs: Inputs) -> Reference:
     """Return PyTorch's values, of the run that a framework's `one_pass` returns the values of."""
-    plain = Variant(torch.get_num_threads())
-    if inputs.task == "step":
-        runs = [TorchSide(recipe, inputs, plain, dtype).values() for dtype in (torch.float64, DTYPES[inputs.dtype])]
-        return Reference(runs[0], runs[1], inputs.dtype)
-    run = _epoch_losses if inputs.task == "epoch" else _outputs
+    run = {"step": _step_losses, "epoch": _epoch_losses}.get(inputs.task, _outputs)
     truth = run(recipe, inputs, torch.float64, None)
     generators = [None, *map(np.random.default_rng, range(DRAWS))]
     eager = np.stack([run(recipe, inputs, DTYPES[inputs.dtype], rng) for rng in generators])
@@ -35,11 +33,16 @@ def reference_values(recipe: Recipe, inputs: Inputs) -> Reference:
     return Reference(truth, np.take_along_axis(eager, worst[None], 0)[0], inputs.dtype, inputs.task)
 
 
+def _step_losses(recipe: Recipe, inputs: Inputs, dtype: torch.dtype, rng: np.random.Generator | None) -> Any:
+    changed = inputs if rng is None else replace(inputs, weights=_nudged(inputs.weights, rng))
+    return np.asarray(TorchSide(recipe, changed, Variant(_threads(inputs)), dtype).values())
+
+
 def _epoch_losses(recipe: Recipe, inputs: Inputs, dtype: torch.dtype, rng: np.random.Generator | None) -> Any:
     """Return the gate's losses; with a generator of other weights and of batches in another order within."""
     assert inputs.order is not None
     changed = inputs if rng is None else replace(inputs, weights=_nudged(inputs.weights, rng))
-    side = TorchEpoch(recipe, changed, Variant(torch.get_num_threads()), dtype, warm=False)
+    side = TorchEpoch(recipe, changed, Variant(_threads(inputs)), dtype, warm=False)
     return np.asarray(side.gate(None if rng is None else _reordered(inputs.order, inputs.batch, rng)))
 
 
@@ -47,7 +50,11 @@ def _outputs(recipe: Recipe, inputs: Inputs, dtype: torch.dtype, rng: np.random.
     if rng is not None:
         x = _nudged({"x": inputs.x}, rng)["x"]
         inputs = replace(inputs, weights=_nudged(inputs.weights, rng), x=x)
-    return TorchInfer(recipe, inputs, Variant(torch.get_num_threads(), ""), dtype).values()
+    return TorchInfer(recipe, inputs, Variant(_threads(inputs), ""), dtype).values()
+
+
+def _threads(inputs: Inputs) -> int:
+    return 1 if sum(weight.size for weight in inputs.weights.values()) < SMALL else torch.get_num_threads()
 
 
 def _nudged(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:

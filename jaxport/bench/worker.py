@@ -68,12 +68,25 @@ def set_up(port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
     from jaxport import ports
 
     from .inputs import make_inputs, save_inputs
-    from .recipe import recipe_of, save_recipe
+    from .recipe import benched, deviation, recipe_of, save_recipe
 
     inputs = make_inputs(ports.get(port), request["steps"], 0, request["task"], request["dtype"])
     save_inputs(inputs, folder)
-    save_recipe(recipe_of(ports.get(port)), folder)
-    return sizes(inputs)
+    save_recipe(recipe_of(benched(ports.get(port))), folder)
+    found = sizes(inputs)
+    texts = [found.get("data"), None if inputs.task.startswith("infer") else deviation(port)]
+    cost = _cost(port, found["batch"]) if request.get("cost") else None
+    return found | {"data": "; ".join(filter(None, texts)) or None, "cost": cost}
+
+
+def _cost(port: str, batch: int) -> tuple[float, float]:
+    """Return the operations and the bytes of a training step."""
+    from jaxport import ports
+
+    from .floor import step_cost
+
+    cost = step_cost(ports.get(port), batch)
+    return cost.flops, cost.bytes
 
 
 def sizes(inputs: Inputs) -> dict[str, Any]:
@@ -93,30 +106,33 @@ def reference_losses(folder: str) -> dict[str, Any]:
     return {"reference": save_reference(reference_values(load_recipe(folder), load_inputs(folder)), folder)}
 
 
-def make_side(framework: str, port: str, folder: str) -> Side:
-    """Return the framework's side of the port's task, warm."""
+def make_side(framework: str, port: str, folder: str, hint: dict[str, Any] | None = None) -> Side:
+    """Return the framework's side of the port's task, warm; `hint` is what an eager search has found."""
     inputs = load_inputs(folder)
     if not framework.startswith("torch"):
         return _side_with_jax(framework, port, inputs)
     from .recipe import load_recipe
     from .torch_search import TorchBest
 
-    return TorchBest(framework, load_recipe(folder), inputs, load_reference(folder, inputs.dtype, inputs.task))
+    return TorchBest(framework, load_recipe(folder), inputs, load_reference(folder, inputs.dtype, inputs.task), hint)
 
 
 def _side_with_jax(framework: str, port: str, inputs: Inputs) -> Any:
     from jaxport import ports
 
+    from .recipe import benched
+
+    measured = benched(ports.get(port))
     if framework == "keras":
         from .keras_side import KerasSide  # pyright: ignore[reportMissingImports]
 
-        return KerasSide(ports.get(port), inputs)
+        return KerasSide(measured, inputs)
     from .epoch_jax import JaxEpoch
     from .infer_jax import JaxInfer
     from .jax_side import JaxSide
 
     kind = {"step": JaxSide, "epoch": JaxEpoch}.get(inputs.task, JaxInfer)
-    return kind(ports.get(port), inputs)
+    return kind(measured, inputs)
 
 
 def start(framework: str, port: str, folder: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -157,7 +173,7 @@ def serve(role: str, port: str, folder: str, requests: TextIO, answer: Callable[
             elif role == "reference":
                 answer(reference_losses(folder))
             else:
-                side = make_side(role, port, folder)
+                side = make_side(role, port, folder, request.get("hint"))
                 answer(side.facts())
         except JaxportError as error:
             answer({"error": str(error)})
