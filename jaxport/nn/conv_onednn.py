@@ -27,8 +27,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 from jax import lax
+from jaxlib import version as jaxlib_version
 
 # The versions between which the call's form is known: it was run in the first and in the last.
 _FIRST, _LAST = (0, 10, 2), (0, 11, 2)
@@ -71,7 +71,7 @@ def is_built_in() -> bool:
     """Return whether jaxlib is known to hold oneDNN; JAXPORT_ONEDNN=0 says no, and 1 yes for an unknown version."""
     wanted = os.environ.get("JAXPORT_ONEDNN", "")
     here = sys.platform == "linux" and platform.machine() == "x86_64"
-    version = tuple(int(part) for part in jaxlib.__version__.split(".")[:3] if part.isdigit())
+    version = tuple(int(part) for part in jaxlib_version.__version__.split(".")[:3] if part.isdigit())
     return here and wanted != "0" and (wanted == "1" or _FIRST <= version <= _LAST)
 
 
