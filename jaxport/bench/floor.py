@@ -22,6 +22,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from jaxport import engine, nn, ports
 from jaxport.errors import UsageError
+from jaxport.nn import conv_onednn, conv_windows
 from jaxport.port import Port
 
 from .inputs import FULL_BATCH, dropout_calls
@@ -143,12 +144,12 @@ def count_flops(function: Callable[..., Any], *args: Any) -> float:
     """Return the floating-point operations of a function of these arguments (arrays or shapes).
 
     It is XLA's analysis of the program before it is optimised: a multiplication and an addition are two, what a
-    convolution multiplies by its padding is nothing, and so is a transcendental function. XLA counts the body of a loop
-    once; here that of a scan counts as often as it runs. A loop whose length is decided at run time counts once.
+    convolution multiplies by its padding, or by the zeros of a wide window, is nothing, and so is a transcendental
+    function. XLA counts the body of a loop once; here that of a scan counts as often as it runs. A loop whose length is decided at run time counts once.
 
     Source: https://docs.jax.dev/en/latest/jax.stages.html
     """
-    with _on_cpu():
+    with _on_cpu(), conv_windows.narrow(), conv_onednn.without():
         return _count(jax.jit(function).trace(*args))
 
 

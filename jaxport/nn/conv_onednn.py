@@ -39,6 +39,7 @@ Pads = tuple[tuple[int, int], ...]
 
 _one_device: ContextVar[bool] = ContextVar("one device", default=False)
 _in_memory: ContextVar[bool] = ContextVar("kept in memory", default=False)
+_left_out: ContextVar[bool] = ContextVar("left out", default=False)
 
 
 def available(*arrays: jax.Array) -> bool:
@@ -97,7 +98,7 @@ def lowering(lower: Callable[[Callable[..., Any]], Any], function: Callable[...,
 
 def _runs_alone(module: Any) -> bool:
     exported = getattr(module.lowering_parameters, "for_export", True)
-    return not exported and getattr(module.axis_context, "num_devices", None) == 1
+    return not (exported or _left_out.get()) and getattr(module.axis_context, "num_devices", None) == 1
 
 
 @contextmanager
@@ -107,6 +108,16 @@ def _on_one_device() -> Iterator[None]:
         yield
     finally:
         _one_device.reset(token)
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """Leave oneDNN out of what is lowered here, so that XLA can count a program's operations."""
+    token = _left_out.set(True)
+    try:
+        yield
+    finally:
+        _left_out.reset(token)
 
 
 def convolve(x: jax.Array, w: jax.Array, stride: Ints, pads: Pads, dilation: Ints) -> jax.Array:

@@ -11,6 +11,9 @@ Arrays are channels last: x (N, H, W, C), w (kH, kW, C, O), y (N, P, Q, O).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +24,8 @@ from .conv_bilinear import Geometry
 # The most outputs of a window, and how much wider than the kernel it may be for them. 5 columns: 4 outputs of 8 columns
 # (2.9 ms, 2 of 6: 2.7, 1: 6.9); 3: 2 of 4 (2.4, 4 of 8: 5.8, 1: 3.8); 7 at stride 2: 2 of 12 (6.0, 4 of 16: 8.8).
 _MOST, _WIDER = 4, 1.75
+
+_narrow: ContextVar[bool] = ContextVar("narrow windows", default=False)
 
 
 def convolve(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
@@ -35,10 +40,20 @@ def convolve(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geome
     return y.reshape(*windows.shape[:2], -1, w.shape[-1])[:, :, : geometry.output[1]]
 
 
+@contextmanager
+def narrow() -> Iterator[None]:
+    """Give every output its own window in what is traced here: no product with the zeros of a wide one."""
+    token = _narrow.set(True)
+    try:
+        yield
+    finally:
+        _narrow.reset(token)
+
+
 def _outputs(geometry: Geometry) -> int:
     """Return how many outputs a window serves."""
     kernel, step = geometry.kernel[1], geometry.stride[1]
-    if geometry.dilation[1] > 1:
+    if geometry.dilation[1] > 1 or _narrow.get():
         return 1
     counts = (count for count in range(min(_MOST, geometry.output[1]), 1, -1) if (count & (count - 1)) == 0)
     return next((count for count in counts if _columns(kernel, step, count) <= _WIDER * kernel), 1)
