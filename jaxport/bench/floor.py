@@ -145,7 +145,8 @@ def count_flops(function: Callable[..., Any], *args: Any) -> float:
 
     It is XLA's analysis of the program before it is optimised: a multiplication and an addition are two, what a
     convolution multiplies by its padding, or by the zeros of a wide window, is nothing, and so is a transcendental
-    function. XLA counts the body of a loop once; here that of a scan counts as often as it runs. A loop whose length is decided at run time counts once.
+    function. XLA counts the body of a loop once; here that of a scan counts as often as it runs. A loop whose length is
+    decided at run time counts once.
 
     Source: https://docs.jax.dev/en/latest/jax.stages.html
     """
