@@ -153,3 +153,9 @@ def test_it_is_not_in_programs_of_several_devices():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=100, env=environment)
     # Spread over two devices, then on one of them.
     assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_it_is_not_in_programs_of_other_platforms():
+    with conv_onednn.kept_in_memory():
+        lowered = jax.jit(network).trace(*images()).lower(lowering_platforms=("cuda",))
+    assert CALL not in lowered.as_text()

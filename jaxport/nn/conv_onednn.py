@@ -77,7 +77,7 @@ def is_built_in() -> bool:
 
 
 def lowering(lower: Callable[[Callable[..., Any]], Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a lowering rule of `function`, in which oneDNN is there for programs of one device that run here.
+    """Return a lowering rule of `function`, in which oneDNN is there for programs of one CPU device that run here.
 
     Args:
         lower: makes a rule of a function (`mlir.lower_fun`).
@@ -98,7 +98,8 @@ def lowering(lower: Callable[[Callable[..., Any]], Any], function: Callable[...,
 
 def _runs_alone(module: Any) -> bool:
     exported = getattr(module.lowering_parameters, "for_export", True)
-    return not (exported or _left_out.get()) and getattr(module.axis_context, "num_devices", None) == 1
+    alone = tuple(module.platforms) == ("cpu",) and getattr(module.axis_context, "num_devices", None) == 1
+    return alone and not exported and not _left_out.get()
 
 
 @contextmanager
