@@ -34,7 +34,8 @@ _SHAPES = (
 _SUMS = "argmax argmin dot_general reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum"
 _RANDOM = "random_bits random_fold_in random_seed random_split random_unwrap random_wrap"
 _CALLS = "custom_jvp_call custom_vjp_call jit optimization_barrier"
-_KNOWN = frozenset(" ".join((_ELEMENTWISE, _SHAPES, _SUMS, _RANDOM, _CALLS)).split())
+_NEWER = "one_minus_square unstack"  # jax 0.11 has these
+_KNOWN = frozenset(" ".join((_ELEMENTWISE, _SHAPES, _SUMS, _RANDOM, _CALLS, _NEWER)).split())
 _DTYPES = frozenset(("bool", "uint8", "uint32", "uint64", "int32", "int64", "float32", "float64", "key<fry>"))
 
 
