@@ -94,6 +94,23 @@ def measured(framework: str, *ms: float, losses=TRUTH, error: str | None = None)
     return bench.Measurement(framework, ms, [losses] * len(ms), {"compile_s": 0.5, "device": "cpu, 2 threads"}, error)
 
 
+def test_as_many_steps_are_judged_as_pytorchs_own_variants_agree_on():
+    truth = np.array([1.0, 0.5, 0.9, 0.1, 0.1])
+    reference = bench.Reference(truth, truth + 1e-7)
+    chaos, wrong = truth + np.array([0.0, 0.0, 0.0, 1e-3, 0.0]), truth + np.array([0.0, 1e-3, 0.0, 0.0, 0.0])
+
+    def judged(**losses: np.ndarray) -> tuple[int, set[str]]:
+        rows = bench.judge("digits", 5, 32, [measured(f, 1.0, losses=v) for f, v in losses.items()], reference)
+        return rows[0].judged, {row.framework for row in rows if row.reason is not None}
+
+    assert judged(jax=truth, torch=truth, **{"torch-channels-last": chaos}) == (3, set())
+    assert judged(jax=wrong, torch=truth, **{"torch-channels-last": chaos}) == (3, {"jax"})
+    # What differs from the first steps on is no rounding, and a compiled PyTorch or JAX is no measure of it.
+    assert judged(jax=truth, torch=wrong, **{"torch-compile": truth}) == (5, {"torch"})
+    assert judged(jax=truth, torch=truth, **{"torch-compile": chaos}) == (5, {"torch-compile"})
+    assert judged(jax=chaos, torch=truth) == (5, {"jax"})
+
+
 def test_ratio_is_to_the_best_torch_by_medians():
     measurements = [measured("jax", 9.0, 2.0, 1.0), measured("torch", 8.0, 6.0, 7.0), measured("torch-compile", 4.0)]
     rows = bench.judge("digits", 3, 32, measurements, REFERENCE)
