@@ -119,10 +119,9 @@ class KerasSide:
     def _compile(self, model: Any) -> None:
         keras, port = self.keras, self.port
         loss = LOSSES[port.loss.func.__name__](keras)
-        metrics: list[Any] = [METRICS[type(metric).__name__] for metric in port.metrics]
         if self.task == "step":
             self.recorder = _recorder(keras, loss, self.steps)
-            metrics = [self.recorder]
+        metrics: list[Any] = [self.recorder] if self.task == "step" else _metrics(port)
         optimizer = OPTIMIZERS[port.optimizer.func.__name__](keras, **port.optimizer.keywords)
         options = {} if self.executions == 1 else {"steps_per_execution": self.executions}
         model.compile(optimizer, loss, metrics=metrics, **options)
@@ -207,6 +206,19 @@ def _replay(keras: Any, masks: np.ndarray) -> Any:
             return x * scale
 
     return Replay()
+
+
+def _metrics(port: Port) -> list[str]:
+    """Return Keras's names of a port's metrics.
+
+    Raises:
+        JaxportError: Keras has none that computes the same.
+    """
+    names = [type(metric).__name__ for metric in port.metrics]
+    missing = [name for name in names if name not in METRICS]
+    if missing:
+        raise JaxportError(f"Keras has no metric that computes what {', '.join(missing)} does")
+    return [METRICS[name] for name in names]
 
 
 def _recorder(keras: Any, loss: Callable[..., Any], steps: int) -> Any:
