@@ -1,4 +1,4 @@
-"""Convolutions of images as XLA's CPU backend runs them fast.
+"""Convolutions of images as CPUs run them fast: by oneDNN where jaxlib holds it (`conv_onednn`), else as XLA's own.
 
 XLA runs a convolution on the CPU at full speed only in one canonical form (two spatial axes, channels last, no reversed
 kernel), and inside a loop it recognises no other: a weight gradient as JAX derives it is a hundred times slower there.
