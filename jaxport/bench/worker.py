@@ -122,6 +122,10 @@ def _side_with_jax(framework: str, port: str, inputs: Inputs) -> Any:
 
     from .recipe import benched
 
+    if inputs.task.startswith("infer"):
+        from .infer_jax import dispatch_at_once
+
+        dispatch_at_once()
     measured = benched(ports.get(port))
     if framework == "keras":
         from .keras_side import KerasSide  # pyright: ignore[reportMissingImports]

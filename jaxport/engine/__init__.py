@@ -17,6 +17,8 @@ from .history import History as History
 from .loop import Progress as Progress
 from .model import Model as Model
 from .precision import Precision as Precision
+from .predictor import Predictor as Predictor
+from .predictor import compile_prediction as compile_prediction
 from .run import Options as Options
 from .run import measure as measure
 from .run import train as train

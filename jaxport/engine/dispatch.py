@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -118,30 +118,34 @@ def compile_function(
     donate: tuple[int, ...] = (),
     outputs: Any = None,
     name: str | None = None,
+    options: Mapping[str, str | bool] | None = None,
 ) -> tuple[Callable[..., Any], float]:
     """Compile `function` for these arguments, and return it with the seconds that it took.
 
     `outputs` holds the shardings of what it returns; None leaves them to XLA. `name` is what profiles call the program.
+    `options` are XLA's, beside those that the engine chooses.
     """
     start = time.perf_counter()
-    options = {"donate_argnums": donate, "out_shardings": outputs}
+    jit = {"donate_argnums": donate, "out_shardings": outputs}
     try:
-        compiled = _compiled(_named(function, name), args, options, optimised=True)
+        compiled = _compiled(_named(function, name), args, jit, options or {}, optimised=True)
     except jax.errors.JaxRuntimeError:  # an XLA that does not know our options, or has no code for a small loop
-        compiled = _compiled(_named(function, name), args, options, optimised=False)
+        compiled = _compiled(_named(function, name), args, jit, {}, optimised=False)
     return compiled, time.perf_counter() - start
 
 
-def _compiled(function: Callable[..., Any], args: Any, options: dict[str, Any], optimised: bool) -> Any:
+def _compiled(
+    function: Callable[..., Any], args: Any, jit: dict[str, Any], options: Mapping[str, str | bool], optimised: bool
+) -> Any:
     with small_loop.allowed(optimised):
-        traced = jax.jit(function, **options).trace(*args)
+        traced = jax.jit(function, **jit).trace(*args)
     convolutional = has_convolution(traced.jaxpr)
     chosen = compiler_options(jax.default_backend(), convolutional, small_loop.has_small_loop(traced.jaxpr))
     if convolutional and chosen:
         keep_large_buffers()
     library = convolutional and optimised and jax.default_backend() == "cpu" and conv_onednn.is_built_in()
     with conv_onednn.kept_in_memory() if library else nullcontext():
-        return traced.lower().compile(chosen if optimised else None)
+        return traced.lower().compile({**chosen, **options} if optimised else None)
 
 
 def _named(function: Callable[..., Any], name: str | None) -> Callable[..., Any]:

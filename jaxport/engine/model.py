@@ -31,11 +31,12 @@ from .export import export_function
 from .history import History
 from .model_file import load_state, save_state
 from .precision import Precision
+from .predictor import Predictor, of_leaves
 from .programs import Programs
 from .run import Options, measure, no_loss, predictions, train
 from .sharding import Placement, Rule
-from .state import Batch, TrainState, copies, create_state, split
-from .step import AvgFn, Logs, Loss, Task, _identity, make_task
+from .state import Batch, TrainState, copies, create_state, evaluated, split
+from .step import AvgFn, Logs, Loss, Task, _identity, apply_module, make_task
 from .step import measure as measure_batch
 from .step import take_step as take_step_on_batch
 from .weighting import as_class_weight, per_example
@@ -397,6 +398,28 @@ class Model:
         """
         task, state = self._measured()
         export_function(Path(path), task, state, input_shape, dtype, **options)
+
+    def predictor(self, *inputs: Any, search: bool = True) -> Predictor:
+        """Return the prediction for inputs of one shape as one fast compiled call, with the weights of this moment.
+
+        ``predict = model.predictor(x[:1])``, then ``predict(x[5:6])``: for a server that answers one request at a time.
+
+        Args:
+            inputs: an example of what `predict` takes, with the batch axis.
+            search: whether to try several ways of compiling and keep the fastest; see `Predictor`.
+
+        Raises:
+            UsageError: the module does not take such inputs.
+        """
+        task, state = self._measured()
+
+        def function(state: Any, *inputs: Any) -> Any:
+            params, rest = state
+            batch = Batch(inputs[0] if len(inputs) == 1 else inputs, None)
+            return apply_module(task, task.eval_graph, params, rest, batch)[0]
+
+        function, weights = of_leaves(function, (evaluated(state), state.rest))
+        return Predictor(function, weights, inputs, search)
 
 
 _NO_OPTIMIZER = optax.identity()
