@@ -46,7 +46,7 @@ def add_arguments(command: argparse.ArgumentParser, positive: Callable[[str], in
     command.add_argument("--dtype", type=_choice(DTYPES), metavar="LIST", help="float32,bfloat16 (default: float32)")
     command.add_argument("--rounds", type=positive, metavar="N", help="turns of each; the median counts (7)")
     command.add_argument("--steps", type=positive, metavar="N", help="in a timed pass (default: the port's number)")
-    command.add_argument("--out", metavar="FILE.json", help="keep the result, after every port")
+    command.add_argument("--out", metavar="FILE.json", help="keep the result, after every port and task")
     command.add_argument("--resume", action="store_true", help="go on with what --out holds already")
     command.add_argument("--from", dest="source", metavar="FILE.json", help="show a kept result; measure nothing")
     command.add_argument("--compare", metavar="FILE.json", help="show what changed since a kept result")
@@ -107,16 +107,17 @@ def _measured(names: Sequence[str], options: argparse.Namespace) -> Result:
     if options.out:
         result = store.continued(result, options.out, options.resume)
     result = _with_limits(result, settings)
-    done = {row.port for row in result.rows}
-    left = [name for name in names if name not in done]
+    done = {(row.port, row.task, row.dtype) for row in result.rows}
+    wanted = [(name, task, dtype) for name in names for task in settings["tasks"] for dtype in settings["dtypes"]]
+    left = [piece for piece in wanted if piece not in done]
     with Console(stderr=True, quiet=not sys.stderr.isatty()).status("starting") as status:
 
         def tell(number: int) -> Callable[[Progress], None]:
-            where = f"port {number} of {len(left)}"
+            where = f"{number} of {len(left)}"
             return lambda progress: status.update(f"{where}: {progress.text} ({progress.done + 1}/{progress.total})")
 
-        for number, name in enumerate(left, 1):
-            result = result.with_rows(_measure(name, settings, result, tell(number)))
+        for number, piece in enumerate(left, 1):
+            result = result.with_rows(_measure(*piece, settings, result, tell(number)))
             if options.out:
                 store.write(result, options.out)
     return result
@@ -134,11 +135,13 @@ def _with_limits(result: Result, settings: dict[str, Any]) -> Result:
     return dataclasses.replace(result, limits=limits.measure(_LIMITS_S).to_json())
 
 
-def _measure(name: str, settings: dict[str, Any], result: Result, tell: Callable[[Any], None]) -> list[Row]:
+def _measure(
+    name: str, task: str, dtype: str, settings: dict[str, Any], result: Result, tell: Callable[[Any], None]
+) -> list[Row]:
     from . import bench
     from .bench.limits import Limits
 
-    choices = {key: settings[key] for key in ("tasks", "dtypes", "steps", "rounds")}
+    choices = {"tasks": [task], "dtypes": [dtype], "steps": settings["steps"], "rounds": settings["rounds"]}
     known = None if result.limits is None else Limits.from_json(result.limits)
     return bench.run([name], settings["frameworks"], **choices, limits=known, on_progress=tell)
 

@@ -229,7 +229,7 @@ def test_an_interrupted_run_keeps_what_it_had_and_goes_on(measured, capsys, monk
     ("change", "message"),
     [
         (["--rounds", "3"], "--rounds: 7 then, 3 now"),
-        (["--task", "epoch"], "--tasks: step then, epoch now"),
+        (["--frameworks", "jax,torch"], "--frameworks: jax then, jax,torch now"),
         (["--steps", "5"], "--steps: the default then, 5 now"),
     ],
 )
@@ -237,6 +237,22 @@ def test_what_was_measured_otherwise_is_not_gone_on_with(change, message, measur
     assert cli.main(["bench", "digits", *JAX, "--out", "r.json"]) == 0
     assert cli.main(["bench", "titanic", *JAX, "--out", "r.json", "--resume", *change]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_further_tasks_join_a_kept_result(measured, capsys):
+    assert cli.main(["bench", "digits", "titanic", *JAX, "--out", "r.json"]) == 0
+    measured.clear()
+    wider = ["--task", "infer-1,step", "--dtype", "float32", "--out", "r.json", "--resume"]
+    assert cli.main(["bench", "digits", *JAX, *wider]) == 0
+    assert [(names, tasks) for names, _, tasks, *_ in measured] == [(("digits",), ["infer-1"])]
+    kept = store.read("r.json")
+    assert [(r.port, r.task) for r in kept.rows] == [("digits", "step"), ("digits", "infer-1"), ("titanic", "step")]
+    assert kept.settings["tasks"] == ["step", "infer-1"]
+    first, second = kept.command.split("; ")
+    assert "titanic" in first
+    assert "infer-1" in second
+    assert cli.main(["bench", "digits", *JAX, *wider]) == 0  # nothing is left to do
+    assert store.read("r.json").command == kept.command
 
 
 def test_another_machine_does_not_go_on(measured, capsys):
@@ -250,7 +266,8 @@ def test_another_machine_does_not_go_on(measured, capsys):
 def test_what_is_asked_for_arrives(measured, capsys):
     wide = ["--task", "all", "--dtype", "bfloat16,float32", "--rounds", "3"]
     assert cli.main(["bench", "digits", *JAX, *wide]) == 0
-    assert measured == ["limits", (("digits",), ["jax"], list(bench.TASKS), ["bfloat16", "float32"], 3)]
+    pieces = [([task], [dtype]) for task in bench.TASKS for dtype in ("bfloat16", "float32")]
+    assert measured == ["limits", *((("digits",), ["jax"], *piece, 3) for piece in pieces)]
 
 
 def test_limits_are_measured_once_and_only_where_there_is_a_floor(measured, capsys):

@@ -204,8 +204,9 @@ def _repeat(result: Result, again: str) -> str:
 Nothing else should run meanwhile: above a load average of about 1 the other work is measured too.
 
 - `jaxport bench NAME --task step,epoch --dtype all --rounds 11` measures less, or more.
-- `--out FILE.json` keeps the result after every port; `--resume` goes on with it after an interruption, on the same
-  machine with the same versions and settings. Its form is [benchmarks.schema.json](benchmarks.schema.json).
+- `--out FILE.json` keeps the result after every port and task; `--resume` goes on with it after an interruption or with
+  further tasks, on the same machine with the same versions and settings. Its form is
+  [benchmarks.schema.json](benchmarks.schema.json).
 - `--compare FILE.json` says what changed since: "faster" or "slower" where two medians differ by more than both spreads
   (median − fastest round) together, and what else is not as it was: machine, versions, settings, load.
 - `--from FILE.json` shows a kept result; `--markdown`, `--json` and `--picture FILE.png` show it in other forms.

@@ -33,7 +33,7 @@ class Result:
         settings: frameworks, tasks, dtypes, steps and rounds that were asked for (null: the default).
         machine: what it ran on.
         versions: of Python and the packages.
-        rows: what was measured, whole ports.
+        rows: what was measured, port by port.
         limits: of the machine, in the form of ``jaxport.bench.limits.Limits``; None where they were not measured.
     """
 
@@ -50,8 +50,14 @@ class Result:
         return {"what": WHAT, "schema": SCHEMA, **dataclasses.asdict(self)}
 
     def with_rows(self, rows: Sequence[Row]) -> Result:
-        """Return the same with these rows after its own."""
-        return dataclasses.replace(self, rows=(*self.rows, *rows))
+        """Return the same with these rows after its own; those of a port stay together."""
+        every = (*self.rows, *rows)
+        ports = list(dict.fromkeys(row.port for row in every))
+        return dataclasses.replace(self, rows=tuple(sorted(every, key=lambda row: ports.index(row.port))))
+
+
+# What a result may hold more of, once it is gone on with.
+_JOINED = ("tasks", "dtypes")
 
 
 def begin(command: str, settings: Mapping[str, Any]) -> Result:
@@ -74,6 +80,8 @@ def write(result: Result, path: str | Path) -> None:
 def continued(result: Result, path: str | Path, resume: bool) -> Result:
     """Return the result that a file holds, if `resume` and there is one, to go on with; otherwise `result`.
 
+    It may have been measured for other tasks and dtypes: those of `result` join them.
+
     Raises:
         UsageError: the file is there and `resume` is False; its folder is not there; or it was measured with other
             settings, versions or on another machine.
@@ -87,12 +95,24 @@ def continued(result: Result, path: str | Path, resume: bool) -> Result:
     if not resume:
         raise UsageError(f"{path} is there already: --resume goes on with it, or give another name")
     before = read(path)
+    both = {name: _joined(before.settings.get(name), result.settings.get(name)) for name in _JOINED}
+    command = before.command if both == _only(before.settings) else f"{before.command}; {result.command}"
+    before = dataclasses.replace(before, command=command, settings={**before.settings, **both})
     same_load = dataclasses.replace(result, machine=dataclasses.replace(result.machine, load=before.machine.load))
+    same_load = dataclasses.replace(same_load, settings={**result.settings, **both})
     lines = [line for line in differences(before, same_load) if not line.startswith("busy")]
     if lines:
         raise UsageError(f"{path} cannot be gone on with, it was measured otherwise: {lines[0]}")
     busier = max(before.machine.load or 0.0, result.machine.load or 0.0)
     return dataclasses.replace(before, machine=dataclasses.replace(before.machine, load=busier))
+
+
+def _joined(before: list[str] | None, now: list[str] | None) -> list[str]:
+    return list(dict.fromkeys([*(before or []), *(now or [])]))
+
+
+def _only(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings.get(name) for name in _JOINED}
 
 
 def read(path: str | Path) -> Result:
