@@ -167,6 +167,6 @@ def test_trap_31_a_bias_gradient_summed_in_one_go_is_found(monkeypatch):
         count = math.prod(shape[:-1])
         return (jnp.ones((count, 1), bias.dtype) @ bias[None]).reshape(shape)
 
-    monkeypatch.setattr(conv_bias, "spread", at_once)
+    monkeypatch.setattr(conv_bias, "repeat", at_once)
     jax.clear_caches()
     assert case_findings(row, "float32")

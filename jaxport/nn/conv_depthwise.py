@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .conv_bias import summed
 from .conv_bilinear import Geometry, define_maps
+from .totals import total
 
 
 def _shifts(x: jax.Array, geometry: Geometry) -> Iterator[tuple[tuple[int, ...], jax.Array]]:
@@ -51,11 +51,11 @@ def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
     def add(totals: list[jax.Array], pair: tuple[jax.Array, jax.Array]) -> tuple[list[jax.Array], None]:
         one, slope = pair
         seen = (seen[0] for _, seen in _shifts(one[None], geometry))
-        return [total + s * slope for total, s in zip(totals, seen, strict=True)], None
+        return [sum_ + s * slope for sum_, s in zip(totals, seen, strict=True)], None
 
     start = [jnp.zeros(g.shape[1:], g.dtype)] * math.prod(geometry.kernel)
     totals, _ = lax.scan(add, start, (x, g))
-    return jnp.stack([summed(total) for total in totals]).reshape(*geometry.kernel, 1, g.shape[-1])
+    return jnp.stack([total(sums) for sums in totals]).reshape(*geometry.kernel, 1, g.shape[-1])
 
 
 depthwise, depthwise_transposed, _ = define_maps(
