@@ -21,7 +21,9 @@ from .conv_bias import add_bias
 from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
 from .conv_bilinear import Axis, Geometry, Ints, Pads, define_maps
 
-# Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution.
+# Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution; of pictures of up to
+# 4 channels, twice as many: 4 of 16 × 16, 3 × 3 kernel, batch 128, forward and gradients: 9.1 ms → 4.3; one of 32 × 32,
+# 7 × 7 at stride 2: 20.6 → 12.1.
 _FEW = 32
 # The canonical weight gradient runs along the batch: with fewer images than this they are cut into bands of rows.
 # Four images of 64 × 64: 11.2 ms → 7.0; one: 8.7 → 1.5 (32 channels, 3 × 3 kernel).
@@ -186,7 +188,7 @@ def _tiles_from(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
 
 def conv2d_cpu(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
     """Cross-correlate (N, H, W, C) with (kH, kW, C, O) and add the bias: (N, P, Q, O)."""
-    if math.prod(w.shape[:3]) <= _FEW:
+    if math.prod(w.shape[:3]) <= (2 * _FEW if w.shape[2] <= 4 else _FEW):
         if bias is None or w.shape[-1] > 1:
             return conv_windows.convolve(x, w, bias, geometry)
         # The product that has one column adds one number after the other: a bias in it would round more than PyTorch's.
