@@ -21,9 +21,9 @@ from .conv_bias import add_bias
 from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
 from .conv_bilinear import Axis, Geometry, Ints, Pads, define_maps
 
-# Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution; of pictures of up to
-# 4 channels, twice as many: 4 of 16 × 16, 3 × 3 kernel, batch 128, forward and gradients: 9.1 ms → 4.3; one of 32 × 32,
-# 7 × 7 at stride 2: 20.6 → 12.1.
+# Up to this many inputs to a window (C·kH·kW), one product over copied windows beats a convolution; of images of up to
+# 4 channels, twice as many: 4 of 16 × 16, 3 × 3 kernel, batch 128, forward and gradients: 9.1 ms → 4.3; one of
+# 32 × 32, 7 × 7 at stride 2: 20.6 → 12.1.
 _FEW = 32
 # The canonical weight gradient runs along the batch: with fewer images than this they are cut into bands of rows.
 # Four images of 64 × 64: 11.2 ms → 7.0; one: 8.7 → 1.5 (32 channels, 3 × 3 kernel).
