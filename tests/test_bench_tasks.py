@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from jaxport import bench, engine, nn, ports
-from jaxport.bench import runner, tasks, values, worker
+from jaxport.bench import infer_jax, runner, tasks, values, worker
 from jaxport.bench.epoch_jax import JaxEpoch, without_dropout
 from jaxport.bench.infer_jax import JaxInfer
 from jaxport.bench.inputs import STEPS, load_inputs, make_inputs, save_inputs
@@ -266,3 +266,18 @@ def test_inputs_that_cannot_be_made_are_rows(quick, monkeypatch):
 def test_usage_errors(arguments, message):
     with pytest.raises(UsageError, match=message):
         bench.run(["digits"], ["jax"], **arguments)
+
+
+def test_inference_runs_in_the_calling_thread(monkeypatch):
+    asked = []
+    monkeypatch.setattr(infer_jax, "dispatch_at_once", lambda: asked.append(True))
+    port = ports.get("linreg_points")
+    worker._side_with_jax("jax", port.name, make_inputs(port, 2, task="infer-1"))
+    assert asked == [True]
+    worker._side_with_jax("jax", port.name, make_inputs(port, 2, task="step"))
+    assert asked == [True]
+    monkeypatch.undo()
+    settings = []
+    monkeypatch.setattr(jax.config, "update", lambda *setting: settings.append(setting))
+    infer_jax.dispatch_at_once()
+    assert settings == [("jax_cpu_enable_async_dispatch", False)]

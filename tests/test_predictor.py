@@ -96,7 +96,7 @@ def test_a_model_prepares_inputs_and_takes_averaged_weights():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 255, (40, 6)).astype(np.uint8)
     y = rng.normal(size=(40, 1)).astype(np.float32)
-    model = Model(nn.Linear(6, 1, rngs=0))
+    model = Model(nn.Sequential(nn.Dropout(0.5, rngs=nnx.Rngs(1)), nn.Linear(6, 1, rngs=0)))
     close(model.predictor(x[:4].astype(np.float32))(x[:4].astype(np.float32)), model.predict(x[:4].astype(np.float32)))
     model.compile(
         nn.MSELoss(), optim.SGD(lr=0.01), prepare=lambda x: x.astype(jnp.float32) / 255, average=get_ema_avg_fn(0.9)
