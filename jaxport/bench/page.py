@@ -36,7 +36,8 @@ same at the same precision, judged by PyTorch's own rounding. Compilation is no 
 - *Whole epoch*: from the data set's examples in memory to new weights, loss and metrics, through each framework's own
   way to batches; milliseconds are those of an epoch. Compared: the losses of a short run of the same call, in the same
   order and without dropout.
-- *Inference*: forward of one batch, each call awaited. Compared: the outputs.
+- *Inference*: forward of one batch, each call awaited. Compared: the outputs. jaxport's is `compile_prediction`; its
+  programs and Keras's run in the thread that calls them (`jax_cpu_enable_async_dispatch=False`), as PyTorch's do.
 - *first epoch*: the first call of training, with all compilation; *second start*: from a new process to the end of its
   first step, imports included, where an earlier process has left what it compiled; *peak*: largest memory of a process.
   The three are measured with whole epochs.
