@@ -141,7 +141,7 @@ READING = (
     " both computed the same losses. *Fit*: t = a + b·nᶜ by least squares of the relative errors; a is what a call"
     " costs whatever its size, b·nᶜ what grows, c is 1 unless another exponent explains the times clearly better,"
     " and *off by* is the root mean square of the relative errors. *From* is the size at which the growing part"
-    " overtakes the fixed one (*always*: nothing is fixed; *never*: nothing grows). *Floor*: the greater of"
+    " overtakes the fixed one (*always*: at every size; *never*: nothing grows). *Floor*: the greater of"
     " operations ÷ the fastest matrix product and bytes ÷ bandwidth (below)."
 )
 
@@ -218,12 +218,19 @@ def point_rows(name: str, points: Mapping[int, Any], limits: Limits) -> Iterator
         yield [name, f"{n:,}", number(ours), *compared, f"{floor:.2g} ({bound})", number(ours / floor), variant]
 
 
+def overtakes(fit: Growth) -> str:
+    """Return the size, of 1 and more, at which the growing part overtakes the fixed one."""
+    if fit.half is None or fit.a <= 0 or fit.half < 1:
+        return "always" if fit.b > 0 else "never"
+    return number(fit.half)
+
+
 def fit_rows(name: str, points: Mapping[int, Any]) -> Iterator[list[str]]:
     """Yield a line for each framework's fit."""
     for side, shown in NAMES.items():
         fit = growth(line(points, side))
         if fit is not None:
-            half = number(fit.half) if fit.half and fit.a > 0 else "always" if fit.b > 0 else "never"
+            half = overtakes(fit)
             yield [
                 name,
                 shown,

@@ -148,6 +148,20 @@ def test_what_depends_on_weights_alone_is_computed_once():
         np.testing.assert_array_equal(found, expected)
 
 
+def test_the_matrix_of_a_convolution_of_few_points_is_made_once():
+    module = nn.Conv2d(8, 8, 3, padding=1, rngs=0)
+    for size, known in ((2, True), (6, False)):
+        x = jnp.ones((3, 8, size, size))
+
+        def function(weights, x):
+            return nn.functional.conv2d(x, weights[0], weights[1], padding=1)
+
+        values, left = split_known(function, [module.weight[...], module.bias[...]], x)
+        text = str(jax.make_jaxpr(left)(values, x))
+        assert ("concatenate" not in text and "jaxport_conv" not in text) == known
+        close(left(values, x), module(x))
+
+
 def test_known_values_may_be_used_twice_and_results_may_be_inputs():
     def function(weights, x):
         return x * x + weights[0] * weights[0], x, weights[0]

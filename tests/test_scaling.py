@@ -15,6 +15,7 @@ import pytest
 from flax import nnx
 
 from jaxport import ports
+from jaxport.bench.growth import Growth
 from jaxport.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -353,6 +354,14 @@ def test_an_axis_of_less_than_a_decade_has_labels(scaling):
 )
 def test_numbers_have_three_digits_and_no_exponent_where_large(scaling, value, text):
     assert importlib.import_module("scaling_page").number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "text"),
+    [(8.0, 2.0, 1.0, "4"), (0.0, 2.0, 1.0, "always"), (8.0, 0.0, 1.0, "never"), (19, 437, 0.15, "always")],
+)
+def test_where_the_growing_part_overtakes(a, b, c, text):
+    assert importlib.import_module("scaling_page").overtakes(Growth(a, b, c, 0.0)) == text
 
 
 def test_a_page_of_little_is_a_page(scaling, tmp_path):

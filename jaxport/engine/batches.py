@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .shuffle import permutation
 from .state import Batch
 
 
@@ -51,7 +52,7 @@ class Batches:
     def order(self, key: Any, epoch: jax.Array) -> jax.Array:
         """Return the examples of each step, int32 (steps, rows), a new order for every epoch; padding repeats 0."""
         if self.drawn:
-            indices = jax.random.permutation(jax.random.fold_in(key, epoch), self.examples)
+            indices = permutation(jax.random.fold_in(key, epoch), self.examples)
         else:
             indices = jnp.arange(self.examples)
         return self.arrange(indices.astype(jnp.int32))

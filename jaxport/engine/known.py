@@ -9,6 +9,8 @@ import jax
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
+from jaxport.nn import conv_cpu
+
 # JAX names a call of a compiled function so; only these are looked into.
 _CALLS = ("jit", "pjit")
 
@@ -53,10 +55,18 @@ def _run(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     return [read(variable) for variable in jaxpr.outvars]
 
 
+def _inside(equation: Any) -> ClosedJaxpr | None:
+    """Return the program that a step stands for, where part of it may be known; None where it is one operation."""
+    if equation.primitive.name in _CALLS:
+        return equation.params["jaxpr"]
+    as_product = conv_cpu.product_of(equation.primitive, equation.params)
+    return None if as_product is None else jax.make_jaxpr(as_product)(*(v.aval for v in equation.invars))
+
+
 def _results(jaxpr: Jaxpr, equation: Any, inputs: list[Any]) -> list[Any]:
     traced = any(isinstance(value, Tracer) for value in inputs)
-    if traced and equation.primitive.name in _CALLS:
-        inner = equation.params["jaxpr"]
+    inner = _inside(equation) if traced else None
+    if inner is not None:
         return _run(inner.jaxpr, inner.consts, inputs)
     # A variable may stand twice among the inputs; literals stay where they are.
     pairs = zip(equation.invars, inputs, strict=True)
