@@ -229,7 +229,7 @@ def test_an_interrupted_run_keeps_what_it_had_and_goes_on(measured, capsys, monk
     ("change", "message"),
     [
         (["--rounds", "3"], "--rounds: 7 then, 3 now"),
-        (["--frameworks", "jax,torch"], "--frameworks: jax then, jax,torch now"),
+        (["--frameworks", "jax,keras"], "--frameworks: jax then, jax,keras now"),
         (["--steps", "5"], "--steps: the default then, 5 now"),
     ],
 )
