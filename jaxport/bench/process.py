@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jaxport.errors import JaxportError
+from jaxport.large_pages import with_large_pages
 
 # How long a worker may take to end by itself when its input ends.
 _GRACE_S = 5.0
@@ -26,11 +27,11 @@ class WorkerError(JaxportError):
 
 
 def environment(folder: str | Path, **extra: str) -> dict[str, str]:
-    """Return the variables that every worker gets: this one's, with compilers that start from nothing."""
+    """Return the variables that every worker gets: this one's, large pages, and compilers that start from nothing."""
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
-        **os.environ,
+        **with_large_pages(os.environ),
         "PYTHONPATH": os.pathsep.join(paths),
         "JAX_ENABLE_COMPILATION_CACHE": "false",
         "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
