@@ -44,6 +44,11 @@ def would_help(kernel: Path = _KERNEL) -> bool:
         return False
 
 
+def in_workers() -> bool:
+    """Return whether processes with `with_large_pages` of this one's environment have them."""
+    return would_help() and f"{_NAME}=0" not in with_large_pages(os.environ)[VARIABLE].split(":")
+
+
 def restart() -> None:
     """Begin this process anew with large pages, same command and process number, unless it has them or cannot.
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from jaxport import large_pages, start
+from jaxport.bench.machine import this_machine
 from jaxport.bench.process import environment, keeping
 from jaxport.large_pages import VARIABLE, with_large_pages, would_help
 
@@ -79,3 +80,12 @@ def test_every_worker_of_the_benchmark_has_them(tmp_path, monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     for env in (environment(tmp_path), keeping(tmp_path)):
         assert env[VARIABLE] == f"{HUGE}=1"
+
+
+@pytest.mark.parametrize(
+    ("value", "kernel", "told"), [("", True, True), (f"{HUGE}=0", True, False), ("", False, False)]
+)
+def test_a_result_tells_whether_they_were_there(monkeypatch, value, kernel, told):
+    monkeypatch.setattr(large_pages, "would_help", lambda: kernel)
+    monkeypatch.setenv(VARIABLE, value)
+    assert ("large pages" in this_machine().text()) is told

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from jaxport import large_pages
+
 from .cores import available_cores
 
+_LARGE_PAGES = ", memory of every process in large pages"
 # Of the many that a processor names, those that decide how fast products and convolutions are.
 _FEATURES = (
     *("avx", "avx2", "fma", "f16c", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni"),
@@ -32,7 +35,7 @@ class Machine:
         cores: that this process may use.
         features: of the processor, those that matter to arithmetic: "avx512f", …
         memory_gb: of main memory, 2³⁰ bytes each; None where the system does not tell.
-        system: name and release of the operating system.
+        system: name and release of the operating system, and whether every process has memory in large pages.
         gpu: the GPUs' names, memory and driver; None without one.
         load: average number of running processes over the last minute, before the run; None where nobody tells.
     """
@@ -65,7 +68,7 @@ def this_machine() -> Machine:
         cores=available_cores(),
         features=tuple(name for name in _FEATURES if name in flags),
         memory_gb=_memory_gb(),
-        system=f"{platform.system()} {platform.release().partition('-')[0]}",
+        system=f"{platform.system()} {platform.release().partition('-')[0]}" + _LARGE_PAGES * large_pages.in_workers(),
         gpu=_gpu(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )

@@ -41,7 +41,6 @@ same at the same precision, judged by PyTorch's own rounding. Compilation is no 
 - *first epoch*: the first call of training, with all compilation; *second start*: from a new process to the end of its
   first step, imports included, where an earlier process has left what it compiled; *peak*: largest memory of a process.
   The three are measured with whole epochs.
-- On Linux every process, PyTorch's and Keras's too, has its memory in large pages (`glibc.malloc.hugetlb=1`).
 - *floor*: max(operations ÷ the fastest product measured here, bytes that every program reads and writes ÷ the bandwidth
   measured here). Small steps are far above it, since starting an operation costs more than the operation.
 - bfloat16: parameters and optimiser in float32, the model computed in bfloat16, the loss in float32.

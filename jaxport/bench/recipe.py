@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 FILE = "recipe.json"
 # Adagrad's first step moves every weight by the learning rate, whatever the gradient. imdb's 0.02 on 6,144 of them
 # takes the output to 0 or 1 exactly, on real reviews as on made-up ones: losses are then 100 in float32 and less in
-# float64, and who computes rightly cannot be told from who does not. resnet's 0.05 makes 0.026 of PyTorch's own rounding
-# in four steps. A step is the same work at any learning rate.
+# float64, and who computes rightly cannot be told from who does not. resnet's 0.05 makes 0.026 of PyTorch's rounding in
+# four steps. A step is the same work at any learning rate.
 LEARNING_RATES = {"imdb": 2e-4, "resnet": 5e-4}
 
 
