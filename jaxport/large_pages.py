@@ -1,7 +1,7 @@
 """Memory in large pages on Linux, for a process that trains on the CPU.
 
 A step of a convolutional network takes tens of megabytes for a moment and gives them back, and glibc gives them back to
-the kernel, which clears them again for the next step, 4 KiB at a time: a quarter of unet's step. With glibc's tunable
+the kernel, which clears them again for the next step, 4 KiB at a time: a seventh of unet's step. With glibc's tunable
 ``glibc.malloc.hugetlb=1`` [1]_ memory comes in pages of 2 MiB instead. Only the environment of a new process sets it::
 
     GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python train.py
@@ -16,12 +16,14 @@ whole pages; results do not change.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "GLIBC_TUNABLES"
 _NAME = "glibc.malloc.hugetlb"
+_FIRST_GLIBC = (2, 35)
 _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -37,7 +39,10 @@ def with_large_pages(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def would_help(kernel: Path = _KERNEL) -> bool:
-    """Return whether the kernel gives large pages to those who ask, and to them alone."""
+    """Return whether the kernel gives large pages to those who ask, and to them alone, and glibc can ask."""
+    name, version = platform.libc_ver()
+    if name != "glibc" or tuple(int(part) for part in version.split(".")[:2]) < _FIRST_GLIBC:
+        return False
     try:
         return "[madvise]" in kernel.read_text()
     except OSError:  # not Linux, or built without them

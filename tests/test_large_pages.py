@@ -1,6 +1,7 @@
 """Memory in large pages: what the environment says, and how the command begins anew."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -25,10 +26,18 @@ def test_a_value_of_the_users_stays(value):
 
 
 @pytest.mark.parametrize(("text", "helps"), [("always [madvise] never\n", True), ("[always] madvise never\n", False)])
-def test_only_a_kernel_that_waits_to_be_asked_is_asked(tmp_path, text, helps):
+def test_only_a_kernel_that_waits_to_be_asked_is_asked(tmp_path, monkeypatch, text, helps):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.35"))
     (tmp_path / "enabled").write_text(text)
     assert would_help(tmp_path / "enabled") is helps
     assert not would_help(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("library", [("glibc", "2.34"), ("", ""), ("libc", "2.36")])
+def test_other_libraries_cannot_ask(tmp_path, monkeypatch, library):
+    (tmp_path / "enabled").write_text("always [madvise] never\n")
+    monkeypatch.setattr(platform, "libc_ver", lambda: library)
+    assert not would_help(tmp_path / "enabled")
 
 
 @pytest.fixture
