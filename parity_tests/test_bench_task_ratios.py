@@ -20,7 +20,7 @@ from jaxport.bench.jax_side import JaxSide
 from jaxport.bench.recipe import recipe_of
 from jaxport.bench.torch_model import Variant
 from jaxport.bench.torch_reference import reference_values
-from jaxport.bench.torch_search import make_side
+from jaxport.bench.torch_search import TorchBest, make_side
 
 SIDES = {"step": JaxSide, "epoch": JaxEpoch, "infer-1": JaxInfer, "infer-256": JaxInfer}
 PAIRS = [
@@ -117,6 +117,23 @@ def test_a_wrong_epoch_of_jax_is_refused(spoil, cases):
     port, inputs, reference, _ = cases("linreg_matrix", "epoch", "float32")
     values = JaxEpoch(port, spoil(inputs)).values()
     assert "differ" in (bench.disagreement(values, reference) or "")
+
+
+def test_a_loader_of_many_examples_gets_fewer_epochs_and_the_time_of_all(cases, monkeypatch):
+    port, inputs, reference, _ = cases("linreg_matrix", "epoch", "float32")
+    monkeypatch.setattr("jaxport.bench.epoch_torch.LOADED", 3 * len(inputs.x))
+    inputs = dataclasses.replace(inputs, steps=12)
+    sides = [TorchEpoch(port, inputs, Variant(1, loader=loader)) for loader in (True, False)]
+    assert [side.timed for side in sides] == [3, 12]
+    taken = []
+    for side in sides:
+        monkeypatch.setattr(side, "train", lambda x, y, epochs, *rest: taken.append(epochs) or (0.5, [1.0]))
+        monkeypatch.setattr(side, "losses", [1.0])
+    assert [side.one_pass()[0] for side in sides] == [2.0, 0.5]
+    assert taken == [3, 12]
+    found = TorchBest("torch-dataloader", recipe_of(port), inputs, reference)
+    assert found.facts()["variant"].endswith("; 3 of 12 epochs timed")
+    assert bench.disagreement(found.one_pass()[1], reference) is None
 
 
 # ----------------------------------------------------------------------------------------------- through the processes

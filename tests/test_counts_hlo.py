@@ -139,7 +139,8 @@ def test_nothing_is_compiled_for_the_text():
     from jaxport.bench.counts import recording
 
     with recording() as programs:
-        text, how = step_text(ports.get("digits"))
+        text, how, long = step_text(ports.get("digits"))
     assert not programs
+    assert long
     assert how == ("steps" if jax.default_backend() == "cpu" else "scan")
     assert len(convolutions(text)) == 3

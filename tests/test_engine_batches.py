@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxport.engine import Batch, Batches, choose_dispatch
-from jaxport.engine.dispatch import compiler_options, has_convolution
+from jaxport.engine.dispatch import compiler_options
 from jaxport.engine.history import History
+from jaxport.engine.traits import has_convolution
 
 pytestmark = pytest.mark.usefixtures("strict_jax")
 KEY = jax.random.key(4)

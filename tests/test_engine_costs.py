@@ -10,7 +10,7 @@ from flax import nnx
 
 from jaxport import nn, optim
 from jaxport.engine import Model
-from jaxport.engine.dispatch import has_convolution
+from jaxport.engine.traits import has_convolution
 
 
 @pytest.fixture(scope="module")

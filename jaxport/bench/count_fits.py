@@ -13,8 +13,9 @@ import numpy as np
 from flax import nnx
 
 from jaxport import engine
-from jaxport.engine.dispatch import has_convolution, make_plan
+from jaxport.engine.dispatch import make_plan
 from jaxport.engine.state import split
+from jaxport.engine.traits import has_long_convolution
 from jaxport.port import Port
 
 from .count_limits import PROGRAMS, expected, reasons
@@ -167,7 +168,9 @@ def problems(found: FitCounts) -> list[str]:
             if count != limit:
                 why = reasons(found.kind, what, found.units[epochs])
                 lines.append(f"{count} {what} in {epochs} epochs instead of {limit}: {why}")
-    lines += [line for program in found.programs for line in program_problems(program, found.asked)]
+    # `step_problems` tells of long convolutions in a loop; short ones are put there.
+    loops = found.asked or found.kind != "steps"
+    lines += [line for program in found.programs for line in program_problems(program, loops)]
     lines += [f"warning: {text}" for text in found.warnings if "donated" in text]
     return [f"{found.port}, {found.kind}: {line}" for line in lines]
 
@@ -180,7 +183,7 @@ _TAKEN |= {"validation": 1, "validation_step": 1, "validation_batch": 1}
 def program_problems(program: Program, loops: bool = False) -> list[str]:
     """Return what is wrong with one program: slow operations, or memory that is not used again.
 
-    `loops` allows convolutions in a loop in the form that is fast there, for a loop that was asked for.
+    `loops` allows convolutions in a loop in the form that is fast there, for a loop that was asked for, or short ones.
     """
     lines = hlo_problems(program.text, jax.default_backend(), loops)
     due = sum(program.arguments[: _TAKEN.get(program.name, 0)])
@@ -191,8 +194,9 @@ def program_problems(program: Program, loops: bool = False) -> list[str]:
     return [f"{program.name}: {line}" for line in lines]
 
 
-def step_text(port: Port) -> tuple[str, str]:
-    """Return the HLO of a port's training step at the recipe's batch size, and how the engine would dispatch it.
+def step_text(port: Port) -> tuple[str, str, bool]:
+    """Return the HLO of a port's training step at the recipe's batch size, how the engine would dispatch it, and
+    whether it holds a convolution that does not belong in a CPU's loop.
 
     Everything is made of shapes: nothing is computed or compiled.
     """
@@ -206,16 +210,16 @@ def step_text(port: Port) -> tuple[str, str]:
     state = jax.eval_shape(lambda p, r: engine.TrainState(p, r, optimizer.init(p), jnp.int32(0)), params, rest)
     totals = jax.eval_shape(lambda: engine.empty_totals(port.metrics, rows))
     traced = jax.jit(lambda *args: engine.train_step(task, *args)).trace(state, totals, engine.Batch(x, y, where))
-    plan = make_plan(None, None, has_convolution(traced.jaxpr), None)
-    return traced.lower().as_text(dialect="hlo"), plan.dispatch
+    long = has_long_convolution(traced.jaxpr)
+    return traced.lower().as_text(dialect="hlo"), make_plan(None, None, long, None).dispatch, long
 
 
 def step_problems(port: Port, backend: str = "cpu") -> list[str]:
     """Return what is slow in a port's training step, and in the way it is dispatched; compiles nothing."""
-    text, dispatch = step_text(port)
+    text, dispatch, long = step_text(port)
     found = convolutions(text)
     lines = hlo_problems(text, backend, loops=False)
-    if backend == "cpu" and found and dispatch != "steps":
+    if backend == "cpu" and long and dispatch != "steps":
         lines.append(f"{len(found)} convolutions are dispatched by {dispatch}, inside a loop")
     # They are also to be fast in the loop that a user may ask for (dispatch="scan").
     lines += [f"convolution {c.labels}, which is slow in a loop" for c in found if backend == "cpu" and not c.fast]

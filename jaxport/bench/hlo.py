@@ -93,8 +93,8 @@ def hlo_problems(text: str, backend: str = "cpu", loops: bool = True) -> list[st
     Args:
         text: HLO, before or after optimisation.
         backend: what the program is for.
-        loops: whether a convolution in the fast form is allowed in a loop. The engine puts none there: it dispatches
-            convolutions on a CPU step by step, as a call costs little beside one, and not every one is jaxport's.
+        loops: whether a convolution in the fast form is allowed in a loop. The engine puts short ones alone there: it
+            dispatches others on a CPU step by step, as a call costs little beside them, and not every one is jaxport's.
     """
     names = [operation(line) for lines in computations(text).values() for line in lines]
     if not names:

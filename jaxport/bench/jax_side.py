@@ -12,7 +12,8 @@ from jax import lax
 
 from jaxport import engine, nn
 from jaxport.engine import small_loop
-from jaxport.engine.dispatch import compile_function, has_convolution
+from jaxport.engine.dispatch import compile_function
+from jaxport.engine.traits import has_long_convolution
 from jaxport.interop.state_dict import load_state_dict
 from jaxport.port import Port
 
@@ -53,7 +54,7 @@ class JaxSide:
         self.masks = tuple(jax.device_put(mask) for mask in inputs.masks.values())
         state, first = self._start(), self._batch(0)
         traced = jax.make_jaxpr(self._step)(*state, first, self._masks(0))
-        self.dispatch = dispatch or engine.choose_dispatch(jax.default_backend(), has_convolution(traced))
+        self.dispatch = dispatch or engine.choose_dispatch(jax.default_backend(), has_long_convolution(traced))
         if self.dispatch == "scan":
             self._all, self.compile_s = compile_function(self._scan, *state, self.batches, self.masks, donate=(0, 1))
         else:

@@ -89,6 +89,8 @@ class TorchBest:
         cpu = f"cpu, {threads} thread{'s'[: threads > 1]}"
         faster = {text: ms for text, ms in self.discarded.items() if ms < self.ms}
         notes = [f"{text} discarded, its losses differ: {ms:.3g} ms in a trial" for text, ms in faster.items()]
+        if (timed := getattr(self.side, "timed", self.steps)) < self.steps:
+            notes.append(f"{timed} of {self.steps} epochs timed")
         return {
             "compile_s": max(0.0, self.compile_s),
             "threads": threads if on_cpu else None,

@@ -13,10 +13,10 @@ from flax import nnx
 from jaxport.errors import UsageError
 from jaxport.nn import Module, valid_rows
 
-from .dispatch import has_convolution
 from .precision import compute_dtype, in_half
 from .state import Batch, TrainState, empty_totals
 from .step import Logs, Task, add_logs, extra_logs, loss_of, measure, take_step
+from .traits import has_long_convolution
 from .weighting import per_example
 
 # Losses whose integer targets are classes along the prediction's axis 1.
@@ -27,7 +27,7 @@ class Facts(NamedTuple):
     """What one trace of a step tells.
 
     prediction, loss: shapes. extra, eval_extra: names of further logs, of training and of evaluation. convolutional:
-    whether there is a convolution.
+    whether there is a convolution that does not belong in a CPU's loop.
     """
 
     prediction: Any
@@ -69,7 +69,7 @@ def examine(task: Task, state: TrainState, batch: Batch, evaluation: bool = Fals
     logs = shapes[2]
     _check_shapes(task, logs.get("prediction"), batch)
     loss = jax.ShapeDtypeStruct(jnp.shape(logs["loss"]), logs["loss"].dtype)
-    return Facts(logs.get("prediction"), loss, extra, eval_extra, not eager and has_convolution(jaxpr))
+    return Facts(logs.get("prediction"), loss, extra, eval_extra, not eager and has_long_convolution(jaxpr))
 
 
 def _rows(batch: Batch) -> int:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from jaxport.errors import UsageError
 from jaxport.memory import keep_large_buffers
 from jaxport.nn import conv_onednn
-from jaxport.nn.conv_cpu import PRIMITIVE_PREFIX
 
 from . import small_loop
+from .traits import has_convolution, has_narrow_products
 
 Dispatch = Literal["scan", "chunks", "steps"]
 DISPATCHES = ("scan", "chunks", "steps")
@@ -28,7 +27,8 @@ def choose_dispatch(backend: str, convolutional: bool) -> Dispatch:
     """Return "scan" (whole epochs in one compiled loop) or "steps" (one call a step).
 
     On CPUs, XLA compiles the weight gradient of a convolution that is not jaxport's own to code that is about 75 times
-    slower inside a loop, and a call costs little beside a convolution. Everywhere else the loop belongs on the device.
+    slower inside a loop, and a call costs little beside a long convolution. Everywhere else the loop belongs on the
+    device. `convolutional` is what `traits.has_long_convolution` says of the step.
     """
     return "steps" if backend == "cpu" and convolutional else "scan"
 
@@ -58,7 +58,7 @@ def make_plan(
     Args:
         dispatch: what the user asks for, None to choose.
         steps_per_call: what the user asks for, None to choose.
-        convolutional: whether the step holds a convolution.
+        convolutional: whether the step holds a convolution that does not belong in a loop.
         batch_bytes: of a batch that comes from the host; None for data on the device.
         eager: whether nothing is compiled.
 
@@ -91,25 +91,12 @@ def make_plan(
 
 
 def compiler_options(backend: str, convolutional: bool, small: bool = False) -> dict[str, str | bool]:
-    """Return XLA options for a program: no YNN fusions for convolutions on CPUs, nor for loops of small steps.
+    """Return XLA options for a program: no YNN fusions on CPUs for convolutions, loops of small steps, narrow products.
 
-    Convolutions are five times faster without them, and a loop that holds one is not emitted as one function.
+    Convolutions are five times faster without them, narrow products up to three times; and a loop that holds one is not
+    emitted as one function.
     """
     return {"xla_cpu_experimental_ynn_fusion_type": ""} if backend == "cpu" and (convolutional or small) else {}
-
-
-def has_convolution(jaxpr: Any) -> bool:
-    """Return whether a traced program holds a convolution, JAX's or ours, at any depth."""
-    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-    names = (equation.primitive.name for equation in jaxpr.eqns)
-    if any(name == "conv_general_dilated" or name.startswith(PRIMITIVE_PREFIX) for name in names):
-        return True
-    inner = jax.tree.leaves([equation.params for equation in jaxpr.eqns], is_leaf=_is_program)
-    return any(has_convolution(part) for part in inner if _is_program(part))
-
-
-def _is_program(part: Any) -> bool:
-    return isinstance(part, (Jaxpr, ClosedJaxpr))
 
 
 def compile_function(
@@ -140,7 +127,8 @@ def _compiled(
     with small_loop.allowed(optimised):
         traced = jax.jit(function, **jit).trace(*args)
     convolutional = has_convolution(traced.jaxpr)
-    chosen = compiler_options(jax.default_backend(), convolutional, small_loop.has_small_loop(traced.jaxpr))
+    small = small_loop.has_small_loop(traced.jaxpr) or has_narrow_products(traced.jaxpr)
+    chosen = compiler_options(jax.default_backend(), convolutional, small)
     if convolutional and chosen:
         keep_large_buffers()
     library = convolutional and optimised and jax.default_backend() == "cpu" and conv_onednn.is_built_in()

@@ -16,9 +16,10 @@ from flax import nnx
 from jaxport.errors import UsageError
 from jaxport.nn import Module, conv_onednn
 
-from .dispatch import compile_function, has_convolution
+from .dispatch import compile_function
 from .known import split_known
 from .precision import compute_dtype, in_half
+from .traits import has_convolution, has_narrow_products
 
 # More bytes of weights than this are no constants: they lie in the program once more, and compiling takes longer.
 _MOST_CONSTANTS = 1 << 20
@@ -67,7 +68,8 @@ class Predictor:
         except (TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"the model does not take inputs {_listed(self._wanted)}: {reason}") from error
-        self._convolutional = has_convolution(jax.make_jaxpr(self._left)(self._values, *example))
+        traced = jax.make_jaxpr(self._left)(self._values, *example)
+        self._convolutional, self._narrow = has_convolution(traced), has_narrow_products(traced)
         self.tried: dict[str, float] = {}
         self.compile_seconds = 0.0
         self.way, self._program, self._arguments = self._fastest(example, search)
@@ -91,7 +93,7 @@ class Predictor:
         options: dict[str, Options] = {"": {}}
         if jax.default_backend() == "cpu":
             options |= {"one thread": _ONE_THREAD}
-            if not self._convolutional:  # has them off already
+            if not (self._convolutional or self._narrow):  # these have them off already
                 options |= {"no YNN fusions": _NO_YNN, "no YNN fusions, one thread": {**_NO_YNN, **_ONE_THREAD}}
         places = ["weights as arguments"]
         if sum(value.nbytes for value in self._values) <= _MOST_CONSTANTS:
