@@ -103,6 +103,13 @@ def test_a_pass_is_no_longer_than_the_recipe():
     assert make_inputs(ports.get("linreg_plane")).steps == 5_600
 
 
+def test_a_pass_of_many_examples_has_fewer_epochs(monkeypatch):
+    whole = make_inputs(ports.get("linreg_plane"), task="epoch")
+    for epochs, most in ((3, 3.5), (1, 0.5)):
+        monkeypatch.setattr("jaxport.bench.epoch_inputs.CALL_EXAMPLES", int(most * len(whole.x)))
+        assert make_inputs(ports.get("linreg_plane"), task="epoch").steps == epochs
+
+
 def test_the_recipe_comes_back_as_it_was(tmp_path):
     for name in ports.names():
         recipe = recipe_of(ports.get(name))

@@ -17,6 +17,8 @@ DEFAULT_EPOCH_STEPS = 300
 # Epochs of a timed call: as many as the recipe has, up to about this many steps, or those of `STEPS` if they are more;
 # where the epoch is cut to few slow steps, at most two.
 CALL_STEPS, CUT_EPOCHS = 400, 2
+# And up to so many examples in all: 400 epochs of 100,000, 40 of a million, of which Keras takes seconds.
+CALL_EXAMPLES = 40_000_000
 # The gate's run: whole batches and the epoch's last short one, over two epochs; of a full-batch port more of them.
 GATE_STEPS, GATE_EPOCHS, GATE_FULL_EPOCHS = 2, 2, 8
 GATE_SEED = 5
@@ -37,7 +39,7 @@ def make_epoch_inputs(port: Port, steps: int | None, seed: int, dtype: str) -> I
     x, y, source = _examples(port, cap, seed)
     batch = min(port.batch_size or len(x), len(x))
     count = -(-len(x) // batch)
-    most = max(CALL_STEPS, STEPS.get(port.name, 0)) // count if steps is None else 2
+    most = min(max(CALL_STEPS, STEPS.get(port.name, 0)) // count, CALL_EXAMPLES // len(x)) if steps is None else 2
     epochs = max(1, min(port.epochs, CUT_EPOCHS if port.name in EPOCH_STEPS else most))
     order = _gate_order(len(x), batch, port.shuffle)
     return Inputs(state_dict(port.build(seed)), x, y, {}, epochs, "epoch", dtype, order, batch, source)
