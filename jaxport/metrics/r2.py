@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxport.errors import UsageError
+from jaxport.nn.loss_reduce import LONG
+from jaxport.nn.loss_reduce import total as sum_of
 
 from .state import mask_of, same_shape, two_sum
 
@@ -72,8 +74,8 @@ class R2Score:
         batch = _mean(shifted, mask, more)
         share = more / jnp.maximum(all_, 1)
         step = batch - state.mean
-        spread = jnp.sum(jnp.square(shifted - batch[None]), axis=0, where=mask) + jnp.square(step) * (seen * share)
-        residual = jnp.sum(jnp.square(target - prediction), axis=0, where=mask)
+        spread = _sums(jnp.square(shifted - batch[None]), mask) + jnp.square(step) * (seen * share)
+        residual = _sums(jnp.square(target - prediction), mask)
         return Moments(
             count, origin, state.mean + step * share, _added(state.spread, spread), _added(state.residual, residual)
         )
@@ -96,9 +98,16 @@ class R2Score:
 
 def _mean(values: jax.Array, mask: jax.Array, count: jax.Array) -> jax.Array:
     """Return the mean of the rows that count (D,); 0 where there are none."""
-    return jnp.sum(values, axis=0, where=mask) / jnp.maximum(count, 1)
+    return _sums(values, mask) / jnp.maximum(count, 1)
 
 
 def _added(pair: jax.Array, more: jax.Array) -> jax.Array:
     total, lost = two_sum(pair[0], more)
     return jnp.stack([total, pair[1] + lost])
+
+
+def _sums(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return the sums over the rows that count, (N, D) to (D,)."""
+    if values.shape[1] == 1 and values.size >= LONG:
+        return sum_of(jnp.where(mask, values, jnp.zeros_like(values)))[None]
+    return jnp.sum(values, axis=0, where=mask)

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from jaxport.nn.loss_reduce import LONG
+from jaxport.nn.loss_reduce import total as sum_of
+
 
 class Metric(Protocol):
     """What a training loop asks of a metric.
@@ -130,8 +133,12 @@ def count(state: Count, right: jax.Array, where: jax.Array | None) -> Count:
 
 def add(state: Sum, values: jax.Array, weights: jax.Array, where: jax.Array | None) -> Sum:
     """Add Σ values and Σ weights where `where` holds; rows it leaves out may hold anything, NaN included."""
-    mask = mask_of(where, values)
-    batch = jnp.sum(values, where=mask, dtype=state.value.dtype)
+    mask, dtype = mask_of(where, values), state.value.dtype
+    if values.size < LONG:
+        batch = jnp.sum(values, where=mask, dtype=dtype)
+    else:
+        kept = values if where is None else jnp.where(mask, values, jnp.zeros_like(values))
+        batch = sum_of(kept.astype(dtype))
     weight = jnp.sum(weights, where=mask, dtype=state.weight.dtype)
     total, lost = two_sum(state.value, batch)
     return Sum(total, state.carry + lost, state.weight + weight)

@@ -10,7 +10,7 @@ from .checks import Reduction, reduction_name, same_dtype, same_shape
 from .module import Buffer, Module
 
 # A product of fewer numbers is added one after the other, as a sum is.
-_LONG = 4096
+LONG = 4096
 
 
 def mask_like(where: jax.Array | None, shape: tuple[int, ...], owner: str) -> jax.Array | None:
@@ -46,7 +46,13 @@ def reduce_loss(
 
 @jax.custom_jvp
 def _long_sum(values: jax.Array) -> jax.Array:
-    """Return Σ values as a product with ones, which CPUs compute on all cores and in many partial sums."""
+    """Return Σ values as a product with ones, which CPUs compute on all cores and in many partial sums.
+
+    What makes the numbers is kept out of that, if the last axis has one element: XLA gives both to YNN, which then
+    makes one number at a time. `SmoothL1Loss` of (10⁶, 1): 14.4 ms, and 0.2 with a selection between, which it has not.
+    """
+    if values.ndim > 1 and values.shape[-1] == 1:
+        values = jnp.where(values == values, values, jnp.full_like(values, jnp.nan))
     return jnp.dot(values.ravel(), jnp.ones((values.size,), values.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
@@ -64,7 +70,7 @@ def total(values: jax.Array) -> jax.Array:
     """
     if values.dtype.itemsize < 4:
         values = values.astype(jnp.float32)
-    if values.size >= _LONG and jnp.issubdtype(values.dtype, jnp.floating) and jax.default_backend() == "cpu":
+    if values.size >= LONG and jnp.issubdtype(values.dtype, jnp.floating) and jax.default_backend() == "cpu":
         return _long_sum(values)
     while values.ndim > 1:
         values = jax.lax.optimization_barrier(values.sum(-1))
