@@ -32,8 +32,9 @@ def has_long_convolution(jaxpr: Any) -> bool:
 
 def has_narrow_products(jaxpr: Any) -> bool:
     """Return whether it holds products, all of them narrow, as those of a few features are."""
-    products = [equation for equation in _equations(jaxpr) if equation.primitive.name == "dot_general"]
-    return bool(products) and all(map(_is_narrow, products))
+    products = [_sizes(equation) for equation in _equations(jaxpr) if equation.primitive.name == "dot_general"]
+    products = [sizes for sizes in products if sizes[1] > 1]  # of two vectors is a sum, which YNN does well
+    return all(middle <= _NARROW and longest <= _LONGEST for _, middle, longest in products) and bool(products)
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
@@ -61,9 +62,9 @@ def _multiplications(equation: Any) -> int:
     return images.shape[0] * math.prod(equation.params["geometry"].output) * weight.size
 
 
-def _is_narrow(equation: Any) -> bool:
+def _sizes(equation: Any) -> list[int]:
+    """Return the three sizes of a product, the least first."""
     (contracted, _), _ = equation.params["dimension_numbers"]
     left, right = (variable.aval for variable in equation.invars)
     inner = math.prod(left.shape[axis] for axis in contracted)
-    outer = sorted((inner, left.size // max(inner, 1), right.size // max(inner, 1)))
-    return outer[1] <= _NARROW and outer[2] <= _LONGEST
+    return sorted((inner, left.size // max(inner, 1), right.size // max(inner, 1)))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxport import nn
+from jaxport.nn import functional as F
 
 
 class LinearRegression(nn.Module):
@@ -17,7 +18,7 @@ class LinearRegression(nn.Module):
 
     def forward(self, x: jax.Array) -> jax.Array:
         """Map points (N, 2) to heights (N, 1)."""
-        return x @ self.w[...].T + self.b[...]
+        return F.linear(x, self.w[...], self.b[0])
 
 
 def build(*, rngs: nnx.Rngs) -> LinearRegression:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from . import init
+from . import init, linear_column
 from .axes import axis
 from .checks import positive_int, same_dtype
 from .module import Module, Parameter, fresh_rngs
@@ -40,6 +40,8 @@ def linear(input: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -
         raise ValueError(f"linear: weight must be (out, in) or (in,), got shape {weight.shape}")
     if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: input {input.shape} must end in weight's last axis; weight is {weight.shape}")
+    if linear_column.fits(input, weight, bias):
+        return linear_column.apply(input, weight, bias)
     output = jnp.matmul(input, weight.T, precision=product_precision())
     if bias is None:
         return output
