@@ -1,4 +1,4 @@
-"""Linear maps of few features to one number for many rows: the same numbers and derivatives as a product, and no product."""
+"""Linear maps of few features to one number for many rows: numbers and derivatives of a product, without one."""
 
 import jax
 import jax.numpy as jnp
@@ -51,14 +51,11 @@ def test_a_mapped_axis():
         np.testing.assert_allclose(ours, plain, rtol=1e-10)
 
 
-def test_float32_rounds_no_more_than_a_product():
-    arrays = [np.asarray(each, np.float32) for each in case(2, 100_000)]
-    exact = np.asarray(arrays[0], np.float64).sum(0)
-    ours, plain = (
-        jax.jit(jax.grad(lambda w, f=f: f(arrays[0], w, arrays[2]).sum()))(arrays[1]) for f in (F.linear, product)
-    )
-    errors = [float(np.abs(each[0] - exact).max()) for each in (ours, plain)]
-    assert errors[0] <= max(errors[1], 1e-6 * np.abs(arrays[0]).sum())
+def test_a_gradient_in_float32_rounds_little():
+    x, w, b = (np.asarray(each, np.float32) for each in case(2, 100_000))
+    slope = jax.jit(jax.grad(lambda w: F.linear(x, w, b).sum()))(w)
+    error = np.abs(slope[0] - np.asarray(x, np.float64).sum(0))
+    assert (error <= 1e-7 * np.abs(x).sum(0)).all()
 
 
 @pytest.mark.parametrize(
@@ -75,6 +72,9 @@ def test_float32_rounds_no_more_than_a_product():
 def test_everything_else_is_a_product(x, w, b):
     arrays = [jnp.ones(shape) for shape in (x, w, b)]
     assert has_product(*arrays)
-    assert not linear_column.fits(
-        *(each.astype(jnp.bfloat16) for each in (jnp.ones((ROWS, 2)), jnp.ones((1, 2)), jnp.ones(1)))
-    )
+
+
+def test_half_precision_is_a_product():
+    arrays = [jnp.ones(shape) for shape in ((ROWS, 2), (1, 2), (1,))]
+    assert linear_column.fits(*arrays)
+    assert not linear_column.fits(*(each.astype(jnp.bfloat16) for each in arrays))
