@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 import torch
 
 from jaxport.nn import functional as F
+from jaxport.parity.tolerances import FLOAT64_RTOL
 
 
 @pytest.mark.parametrize("features", [1, 3])
@@ -28,10 +29,10 @@ def test_outputs_and_gradients_are_those_of_torch(features, dtype):
         output = F.linear(*arguments)
         grads = jax.grad(lambda *a: jnp.mean(jnp.tanh(F.linear(*a)) ** 2), (0, 1, 2))(*arguments)
     if dtype == "float64":
-        np.testing.assert_allclose(output, theirs.detach(), rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(output, theirs.detach(), rtol=FLOAT64_RTOL)
     for ours, tensor, truth in zip(grads, tensors, exact, strict=True):
         if dtype == "float64":
-            np.testing.assert_allclose(ours, tensor.grad, rtol=1e-10, atol=1e-15)
+            np.testing.assert_allclose(ours, tensor.grad, rtol=FLOAT64_RTOL)
         else:
             own = float((tensor.grad.double() - truth.grad).abs().max())
             assert float(np.abs(np.asarray(ours, np.float64) - truth.grad.numpy()).max()) <= max(4 * own, 1e-9)
