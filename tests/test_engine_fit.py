@@ -14,7 +14,7 @@ from close import FLOAT32_FACTOR, FLOAT32_FLOOR, FLOAT64_RTOL, assert_close, sca
 from flax import nnx
 
 from jaxport import engine, metrics, nn, optim
-from jaxport.engine import loop
+from jaxport.engine import loop, traits
 from jaxport.errors import UsageError
 from jaxport.interop import state_dict
 from jaxport.optim.lr_scheduler import ReduceLROnPlateau
@@ -380,11 +380,15 @@ def test_evaluate_changes_nothing_and_needs_no_mode():
     assert {key: value.tobytes() for key, value in state_dict(module).items()} == before
 
 
-def test_dispatch_is_chosen_by_the_model():
-    for name, wanted in {"dense": "scan", "convolutional": "steps"}.items():
-        make, shape = MODELS[name]
-        history = train(make(np.float32), examples(shape, 5, np.float32), dispatch=None, epochs=1)
-        assert history.dispatch == (wanted if jax.default_backend() == "cpu" else "scan")
+@pytest.mark.parametrize(
+    ("name", "short", "wanted"),
+    [("dense", 0, "scan"), ("convolutional", 0, "steps"), ("convolutional", traits._SHORT, "scan")],
+)
+def test_dispatch_is_chosen_by_the_model(name, short, wanted, monkeypatch):
+    monkeypatch.setattr(traits, "_SHORT", short)
+    make, shape = MODELS[name]
+    history = train(make(np.float32), examples(shape, 5, np.float32), dispatch=None, epochs=1)
+    assert history.dispatch == (wanted if jax.default_backend() == "cpu" else "scan")
 
 
 @both_dispatches
