@@ -52,8 +52,12 @@ def test_fit_evaluate_predict_and_go_on(tmp_path: Path) -> None:
     assert found == pytest.approx(history.last("val_"), rel=1e-6)
     logits = model.predict(X)
     assert logits.shape == (53, 2)
-    ulp = 2.0**-23 * np.abs(logits).max()  # a logit near 0 is a difference of larger numbers
+    ulp = 2.0**-23 * np.abs(logits).max()  # a logit near 0 is a difference of larger numbers, rounded in another order
     np.testing.assert_allclose(logits, np.asarray(model.module.eval()(X)), rtol=1e-6, atol=ulp)
+    with jax.enable_x64(True):
+        exact = Model(net().double())
+        exact.compile(nn.CrossEntropyLoss(), optim.SGD(lr=0.1))
+        assert_close(exact.predict(X.astype(np.float64)), exact.module.eval()(jnp.asarray(X, jnp.float64)))
     assert found["accuracy"] == pytest.approx((logits.argmax(1) == Y).mean())
     assert "Total params: 50" in str(model.summary((3,)))
 
