@@ -22,7 +22,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from jaxport import engine, nn, ports
 from jaxport.errors import UsageError
-from jaxport.nn import conv_onednn, conv_windows
+from jaxport.nn import conv_onednn, conv_single, conv_windows
 from jaxport.port import Port
 
 from .inputs import FULL_BATCH, dropout_calls
@@ -169,9 +169,10 @@ def _count(traced: Any) -> float:
 
 
 def _not_counted(jaxpr: Any) -> float:
-    """Return the operations of the scans' turns that XLA does not see."""
+    """Return the operations of the loops' turns that XLA does not see: of scans, and of windows one by one."""
     total = 0.0
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        total += 2.0 * conv_single.multiplications(equation)
         if equation.primitive.name == "scan":
             body, length, unroll = (equation.params[name] for name in ("jaxpr", "length", "unroll"))
             # A scan becomes a loop over `unroll` copies of the body, with the rest of its turns beside the loop.

@@ -12,12 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
-NAME = "small_loop"
-# XLA marks by this what it emits as one function: it does so by itself for loops on less than a kilobyte.
-_AS_ONE = {"inlineable": "false", "xla_cpu_small_call": "true"}
+from jaxport.nn.one_function import NAME, as_one_function
+
 # What a step may compute: numbers in an array, multiplications in a product. Beyond, two cores and tuned products win.
 _NUMBERS, _PRODUCTS = 1 << 14, 1 << 15
 # What a step may do. All of it was tried inside such a function: XLA has no list of what it has code for there, and
@@ -96,20 +94,8 @@ def fori_loop(first: Any, end: Any, body: Callable[[Any, Any], Any], carry: Any)
 
 
 def _as_one(loop: Callable[..., Any], step: ClosedJaxpr, *args: Any) -> Any:
-    """Call `loop` on what `step` holds and on `args`; as one function of machine code, if the step is small.
-
-    XLA (jaxlib 0.10) ends the process on such a function with an argument that nothing in it uses, and one that is used
-    here may not be once XLA has simplified the loop. So the function also returns its arguments. Barriers on
-    both sides keep them: JAX drops results that nobody reads, and may drop those that are arguments.
-    """
-
-    def small_loop(*args: Any) -> tuple[Any, Any]:
-        return loop(*args), lax.optimization_barrier(args)
-
-    if not is_small(step):
-        return loop(step.consts, *args)
-    results: Any = set_xla_metadata(jax.jit(small_loop)(step.consts, *args), **_AS_ONE)
-    return lax.optimization_barrier(results)[0]
+    """Call `loop` on what `step` holds and on `args`; as one function of machine code, if the step is small."""
+    return as_one_function(loop, step.consts, *args) if is_small(step) else loop(step.consts, *args)
 
 
 def is_small(jaxpr: Any) -> bool:

@@ -10,6 +10,7 @@ from .activation_softmax import log_softmax as log_softmax
 from .activation_softmax import softmax as softmax
 from .exponential import logistic
 from .module import Module
+from .origin import Origin, note
 
 
 def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
@@ -21,7 +22,8 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     """
     del inplace
     # Not jax.nn.relu, whose gradient is 0 at NaN: PyTorch's is 1, so that a NaN reaches the weights before it.
-    return jnp.where(input <= 0, jnp.zeros_like(input), input)
+    output = jnp.where(input <= 0, jnp.zeros_like(input), input)
+    return note(output, Origin(relu, input, pointwise=True))
 
 
 @promoting

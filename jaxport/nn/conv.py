@@ -12,6 +12,7 @@ from jax import lax
 from .checks import int_tuple, positive_int, same_dtype
 from .conv_bilinear import Geometry, Ints, Pads
 from .conv_fast import conv_cpu
+from .origin import Origin, note
 from .precision import product_precision
 
 Padding = int | tuple[int, ...] | Literal["same", "valid"]
@@ -95,10 +96,10 @@ def add_channel_bias(output: jax.Array, bias: jax.Array | None) -> jax.Array:
 
 
 def _convolve(
-    input: jax.Array, weight: jax.Array, bias: jax.Array | None, geometry: Geometry, groups: int
+    input: jax.Array, weight: jax.Array, bias: jax.Array | None, geometry: Geometry, groups: int, single: bool = False
 ) -> jax.Array:
     if fast_on_cpu(input):
-        return conv_cpu(input, weight, bias, geometry, groups)
+        return conv_cpu(input, weight, bias, geometry, groups, single)
     axes = AXES[len(geometry.size)]
     output = lax.conv_general_dilated(
         input,
@@ -111,6 +112,19 @@ def _convolve(
         precision=product_precision(),
     )
     return add_channel_bias(output, bias)
+
+
+def _cut(x: jax.Array, geometry: Geometry, size: Ints) -> tuple[jax.Array, Geometry]:
+    """Return what the first `size` positions see of x (N, C, *geometry.size), and the geometry of that."""
+    if size == geometry.output:
+        return x, geometry
+    sizes, pads = [], []
+    for axis, out in zip(geometry.axes(), size, strict=True):
+        after = (out - 1) * axis.s + axis.d * (axis.k - 1) + 1 - axis.n - axis.pad[0]
+        sizes.append(axis.n + min(after, 0))
+        pads.append((axis.pad[0], max(after, 0)))
+    x = x[(slice(None), slice(None), *map(slice, sizes))]
+    return x, geometry._replace(size=tuple(sizes), pads=tuple(pads))
 
 
 def _conv(
@@ -140,9 +154,17 @@ def _conv(
             )
     batch = input if input.ndim == ndim + 2 else input[None]
     dtype = computed_in(input.dtype)
-    wide = None if bias is None else bias.astype(dtype)
-    output = _convolve(batch.astype(dtype), weight.astype(dtype), wide, geometry, groups).astype(input.dtype)
-    return output if input.ndim == ndim + 2 else output[0]
+    x, w, b = batch.astype(dtype), weight.astype(dtype), None if bias is None else bias.astype(dtype)
+
+    def again(size: Ints = geometry.output, single: bool = False) -> jax.Array:
+        """Return the first `size` positions; `single`: of each channel one at most will have a gradient."""
+        seen, rest = _cut(x, geometry, size)
+        return _convolve(seen, w, b, rest, groups, single).astype(input.dtype)
+
+    output = again()
+    if input.ndim == ndim + 1:
+        return output[0]
+    return note(output, Origin(again)) if fast_on_cpu(batch) else output
 
 
 def conv1d(

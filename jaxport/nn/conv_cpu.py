@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from . import conv_onednn, conv_points, conv_windows
+from . import conv_onednn, conv_points, conv_single, conv_windows
 from .conv_bias import add_bias
 from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
 from .conv_bilinear import Axis, Geometry, Ints, Pads, define_maps
@@ -161,6 +161,13 @@ def _shift(axis: Axis, element: int) -> tuple[int, int, int]:
 
 
 _apply, _transposed, _ = define_maps("2d", _forward, _input_gradient, _weight_gradient, depthwise=False)
+_apply_behind_maximum, _, _ = define_maps(
+    conv_single.NAME,
+    _forward,
+    conv_single.or_else(_input_gradient, conv_single.input_gradient),
+    conv_single.or_else(_weight_gradient, conv_single.weight_gradient),
+    depthwise=False,
+)
 
 
 def product_of(primitive: Any, options: Mapping[str, Any]) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
@@ -196,14 +203,20 @@ def _tiles_from(g: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *rest, (0, 0, 0)))
 
 
-def conv2d_cpu(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
-    """Cross-correlate (N, H, W, C) with (kH, kW, C, O) and add the bias: (N, P, Q, O)."""
+def conv2d_cpu(
+    x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry, single: bool = False
+) -> jax.Array:
+    """Cross-correlate (N, H, W, C) with (kH, kW, C, O) and add the bias: (N, P, Q, O).
+
+    `single` says that of each image and feature one position at most has a gradient.
+    """
     if math.prod(w.shape[:3]) <= (2 * _FEW if w.shape[2] <= 3 else _FEW):
         if bias is None or w.shape[-1] > 1:
             return conv_windows.convolve(x, w, bias, geometry)
         # The product that has one column adds one number after the other: a bias in it would round more than PyTorch's.
         return add_bias(conv_windows.convolve(x, w, None, geometry), bias)
-    y = _over_tiles(x, w, geometry) if _tiles(geometry) else _apply(x, w, geometry)
+    apply = _apply_behind_maximum if single and conv_single.is_faster(geometry) else _apply
+    y = _over_tiles(x, w, geometry) if _tiles(geometry) else apply(x, w, geometry)
     return y if bias is None else add_bias(y, bias)
 
 

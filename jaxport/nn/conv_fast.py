@@ -20,12 +20,22 @@ from .conv_cpu import conv2d_cpu, conv_transpose2d_cpu
 from .conv_depthwise import depthwise, depthwise_transposed
 
 
-def conv_cpu(input: jax.Array, weight: jax.Array, bias: jax.Array | None, geometry: Geometry, groups: int) -> jax.Array:
-    """Cross-correlate (N, C, *size) with (O, C / groups, *kernel) and add the bias: (N, O, *output)."""
+def conv_cpu(
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None,
+    geometry: Geometry,
+    groups: int,
+    single: bool = False,
+) -> jax.Array:
+    """Cross-correlate (N, C, *size) with (O, C / groups, *kernel) and add the bias: (N, O, *output).
+
+    `single` says that of each example and channel one position at most has a gradient.
+    """
     # XLA removes these transposes between layers.
     x, w = jnp.moveaxis(input, 1, -1), jnp.moveaxis(weight, (1, 0), (-2, -1))
     if groups == 1:
-        y = _one_group(x, w, bias, geometry)
+        y = _one_group(x, w, bias, geometry, single)
     else:
         if groups == x.shape[-1]:
             y = depthwise(_repeat(x, w.shape[-1] // groups), w, geometry)
@@ -67,11 +77,13 @@ def _by_groups(
     return y.reshape(*y.shape[:-2], -1)
 
 
-def _one_group(x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry) -> jax.Array:
+def _one_group(
+    x: jax.Array, w: jax.Array, bias: jax.Array | None, geometry: Geometry, single: bool = False
+) -> jax.Array:
     if len(geometry.size) == 1:
-        return conv2d_cpu(x[:, None], w[None], bias, _row(geometry))[:, 0]
+        return conv2d_cpu(x[:, None], w[None], bias, _row(geometry), single)[:, 0]
     if len(geometry.size) == 2:
-        return conv2d_cpu(x, w, bias, geometry)
+        return conv2d_cpu(x, w, bias, geometry, single)
     before, after = geometry.pads[0]
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (before, after, 0), *((0, 0, 0),) * 3))
     depth = next(geometry.axes())

@@ -45,7 +45,12 @@ _left_out: ContextVar[bool] = ContextVar("left out", default=False)
 def available(*arrays: jax.Array) -> bool:
     """Return whether a convolution of these can be oneDNN's in what is traced now."""
     single = all(array.dtype == jnp.float32 and array.size > 0 for array in arrays)
-    return single and _one_device.get() and is_built_in() and not _may_be_written()
+    return single and on_one_device() and not _left_out.get() and is_built_in() and not _may_be_written()
+
+
+def on_one_device() -> bool:
+    """Return whether what is lowered now is a program of one CPU device that runs here."""
+    return _one_device.get()
 
 
 def _may_be_written() -> bool:
@@ -72,8 +77,13 @@ def is_built_in() -> bool:
     """Return whether jaxlib is known to hold oneDNN; JAXPORT_ONEDNN=0 says no, and 1 yes for an unknown version."""
     wanted = os.environ.get("JAXPORT_ONEDNN", "")
     here = sys.platform == "linux" and platform.machine() == "x86_64"
+    return here and wanted != "0" and (wanted == "1" or is_known_version())
+
+
+def is_known_version() -> bool:
+    """Return whether what is not part of JAX's interface was tried in this jaxlib."""
     version = tuple(int(part) for part in jaxlib_version.__version__.split(".")[:3] if part.isdigit())
-    return here and wanted != "0" and (wanted == "1" or _FIRST <= version <= _LAST)
+    return _FIRST <= version <= _LAST
 
 
 def lowering(lower: Callable[[Callable[..., Any]], Any], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,7 +109,7 @@ def lowering(lower: Callable[[Callable[..., Any]], Any], function: Callable[...,
 def _runs_alone(module: Any) -> bool:
     exported = getattr(module.lowering_parameters, "for_export", True)
     alone = tuple(module.platforms) == ("cpu",) and getattr(module.axis_context, "num_devices", None) == 1
-    return alone and not exported and not _left_out.get()
+    return alone and not exported
 
 
 @contextmanager

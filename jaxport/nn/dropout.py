@@ -12,6 +12,7 @@ from flax import nnx
 
 from .checks import probability
 from .module import Module, fresh_rngs
+from .origin import Origin, note
 
 _replayed: ContextVar[Iterator[jax.Array] | None] = ContextVar("replayed dropout masks", default=None)
 
@@ -84,7 +85,7 @@ def _dropout(
         return input * 0
     # A product, as in PyTorch, so that a NaN stays a NaN where it is dropped.
     scale = jnp.where(keep_mask(key, p, mask_shape, owner), 1.0 / (1.0 - p), 0.0).astype(input.dtype)
-    return input * scale
+    return note(input * scale, Origin(lambda x: x * scale, input))
 
 
 def dropout(

@@ -26,6 +26,11 @@ class AdaptiveWindows(NamedTuple):
         return 0
 
     @property
+    def seen(self) -> int:
+        """Return all of the axis."""
+        return self.size
+
+    @property
     def covers_all(self) -> bool:
         """Return False: one window is a regular one."""
         return False

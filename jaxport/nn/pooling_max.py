@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from . import origin
 from .checks import index_dtype
 from .pooling_axis import MOST_ELEMENTS, axis_max, is_better
 from .pooling_grid import AnyWindows
@@ -98,12 +99,43 @@ def flat_places(shape: tuple[int, ...], first: int, dims: int) -> jax.Array:
     return jnp.broadcast_to(jnp.arange(np.prod(inner), dtype=np.int32).reshape(inner), shape)
 
 
-@functools.partial(jax.jit, static_argnames=("windows", "indices"), inline=True)
 def max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -> tuple[jax.Array, jax.Array | None]:
     """Return the maximum of each window over the last axes, and its index into them if wanted.
 
-    The last axis goes first, so that of equal elements the first in row-major order is kept.
+    The last axis goes first, so that of equal elements the first in row-major order is kept. Of a convolution before it
+    nothing is computed that no window sees, and before a global maximum its gradients are those of one position.
     """
+    if not indices:
+        input, windows = _after_convolution(input, windows)
+    best, place = _max_over(input, windows, indices)
+    if indices:
+        return best, place
+    return origin.note(best, origin.Origin(lambda x: _max_over(x, windows, False)[0], input)), None
+
+
+def _after_convolution(input: jax.Array, windows: tuple[AnyWindows, ...]) -> tuple[jax.Array, tuple[AnyWindows, ...]]:
+    """Return the input of a maximum over `windows` made again as they need it, and the windows on that."""
+    links = origin.chain(input)
+    if not links or links[-1].source is not None:
+        return input, windows
+    convolution, options = links[-1], {}
+    if all(w.covers_all for w in windows):
+        options["single"] = True
+    else:
+        seen = tuple(w.seen for w in windows)
+        if seen == input.shape[-len(windows) :] or not all(link.pointwise for link in links[:-1]):
+            return input, windows
+        options["size"] = seen
+        windows = tuple(w._replace(size=size) for w, size in zip(windows, seen, strict=True))
+    again = functools.partial(convolution.again, **options)
+    x = origin.note(again(), origin.Origin(again))
+    for link in reversed(links[:-1]):
+        x = origin.note(link.again(x), link._replace(source=x))
+    return x, windows
+
+
+@functools.partial(jax.jit, static_argnames=("windows", "indices"), inline=True)
+def _max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -> tuple[jax.Array, jax.Array | None]:
     dims = len(windows)
     x, first = channels_last(input, dims)
     if all(w.covers_all for w in windows):

@@ -51,6 +51,12 @@ class Windows(NamedTuple):
         """Whether there is one window, the whole axis."""
         return self.output == 1 and self.kernel == self.size and self.dilation == 1 and self.pads == (0, 0)
 
+    @property
+    def seen(self) -> int:
+        """Return how many of the first places lie in a window or before one."""
+        reach = (self.output - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
+        return min(self.size, reach - self.padding)
+
     def views(self, x: jax.Array, axis: int, fill: float) -> list[jax.Array]:
         """Return one strided slice of the axis, padded with `fill`, for each element of a window."""
         if any(self.pads):
