@@ -15,7 +15,7 @@ import pytest
 import jaxport.nn.functional as F
 from jaxport import nn
 from jaxport.bench.floor import count_flops
-from jaxport.nn import conv_cpu, origin
+from jaxport.nn import conv_cpu, conv_single, origin
 from jaxport.nn.conv_bilinear import Geometry
 
 # Size, kernel, stride, padding, examples, channels, features.
@@ -128,6 +128,16 @@ def test_nan_reaches_the_same_weights() -> None:
     assert np.isnan(np.asarray(ours)[2])
 
 
+def test_long_sums_are_added_in_blocks() -> None:
+    """4,000 equal numbers, of which one running sum in float32 would lose as many digits as they are."""
+    geometry = Geometry((3, 3), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    x = jnp.full((4000, 3, 3, 1), 0.1, jnp.float32)
+    g = jnp.zeros((4000, 3, 3, 1), jnp.float32).at[:, 1, 1].set(1.0)
+    found = jax.jit(lambda x, g: conv_single.weight_gradient(x, g, geometry))(x, g)
+    exact = 4000 * float(np.float32(0.1))
+    assert abs(float(found[0, 0, 0, 0]) - exact) < 2e-6 * exact
+
+
 def test_another_use_of_the_output_has_its_own_gradient() -> None:
     args = drawn("plain")
 
@@ -200,6 +210,27 @@ def test_indices_are_of_the_whole_output() -> None:
 
     y = F.conv2d(x, weight, bias)
     close(jax.jit(both)(x), F.max_pool2d(y, 2, return_indices=True))
+
+
+def test_one_output_behind_a_flattened_convolution_is_a_product() -> None:
+    """A weight of one row would be multiplied element by element, with all that makes its gradient."""
+    rng = np.random.default_rng(0)
+    args = tuple(jnp.asarray(rng.normal(size=shape)) for shape in ((4, 3, 900), (5, 3, 4), (1, 5 * 448), (1,)))
+
+    def forward(x: jax.Array, weight: jax.Array, row: jax.Array, bias: jax.Array, known: bool = True) -> jax.Array:
+        y = nn.Flatten()(F.relu(F.max_pool1d(F.conv1d(x, weight), 2)))
+        return jnp.sin(F.linear(y if known else y + 0, row, bias)).sum()
+
+    def products(known: bool) -> list[tuple[int, ...]]:
+        equations = jax.make_jaxpr(lambda *a: forward(*a, known))(*args).eqns
+        return [e.outvars[0].aval.shape for e in equations if e.primitive.name == "dot_general"]
+
+    assert products(True)[-1:] == [(4, 2)]
+    assert products(False)[-1:] == [(4, 1)]
+    ours, theirs = (
+        jax.jit(jax.grad(lambda *a, known=known: forward(*a, known), (0, 1, 2, 3)))(*args) for known in (True, False)
+    )
+    close(ours, theirs)
 
 
 def test_what_is_computed_at_once_is_not_noted_and_notes_go_with_their_arrays() -> None:

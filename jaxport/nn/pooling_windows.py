@@ -160,7 +160,7 @@ def channels_last(x: jax.Array, dims: int) -> tuple[jax.Array, int]:
     On the CPU batches of images are pooled with the channels innermost: there the convolutions around it work so too,
     and the two transpositions cancel.
     """
-    if jax.default_backend() == "cpu" and x.ndim == dims + 2 and dims == 2:
+    if jax.default_backend() == "cpu" and x.ndim == dims + 2 and dims <= 2:
         return jnp.moveaxis(x, 1, -1), 1
     return x, x.ndim - dims
 
