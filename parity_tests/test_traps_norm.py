@@ -24,17 +24,17 @@ def with_eps(eps: float) -> Any:
 
 
 def fast_moments(right: Any) -> Any:
-    def moments(x: jax.Array, rows: Any, axis_name: Any) -> Any:
-        found = right(x, rows, axis_name)
-        axes = (0, *range(2, x.ndim))
+    def moments(x: jax.Array, rows: Any, axis_name: Any, channels: int) -> Any:
+        found = right(x, rows, axis_name, channels)
+        axes = tuple(axis for axis in range(x.ndim) if axis != channels % x.ndim)
         return found._replace(variance=jnp.square(x).mean(axes) - jnp.square(found.mean))
 
     return moments
 
 
 def unbiased_everywhere(right: Any) -> Any:
-    def moments(x: jax.Array, rows: Any, axis_name: Any) -> Any:
-        found = right(x, rows, axis_name)
+    def moments(*args: Any) -> Any:
+        found = right(*args)
         return found._replace(variance=found.variance * found.count / (found.count - 1))
 
     return moments

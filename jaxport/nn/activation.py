@@ -10,7 +10,7 @@ from .activation_softmax import log_softmax as log_softmax
 from .activation_softmax import softmax as softmax
 from .exponential import logistic
 from .module import Module
-from .origin import Origin, note
+from .origin import pointwise
 
 
 def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
@@ -21,9 +21,12 @@ def relu(input: jax.Array, inplace: bool = False) -> jax.Array:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.relu.html
     """
     del inplace
+    return pointwise(_relu, input)
+
+
+def _relu(x: jax.Array) -> jax.Array:
     # Not jax.nn.relu, whose gradient is 0 at NaN: PyTorch's is 1, so that a NaN reaches the weights before it.
-    output = jnp.where(input <= 0, jnp.zeros_like(input), input)
-    return note(output, Origin(relu, input, pointwise=True))
+    return jnp.where(x <= 0, jnp.zeros_like(x), x)
 
 
 @promoting
@@ -32,7 +35,7 @@ def sigmoid(input: jax.Array) -> jax.Array:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.sigmoid.html
     """
-    return logistic(input)
+    return pointwise(logistic, input)
 
 
 # tanh x = x + x³ P(x²) to a fourteenth of a float32 rounding for |x| < 0.625; fitted by weighted least squares.

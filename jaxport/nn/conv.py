@@ -12,7 +12,7 @@ from jax import lax
 from .checks import int_tuple, positive_int, same_dtype
 from .conv_bilinear import Geometry, Ints, Pads
 from .conv_fast import conv_cpu
-from .origin import Origin, note
+from .origin import Origin, as_dtype, channels_first, known_last, note
 from .precision import product_precision
 
 Padding = int | tuple[int, ...] | Literal["same", "valid"]
@@ -123,7 +123,11 @@ def _cut(x: jax.Array, geometry: Geometry, size: Ints) -> tuple[jax.Array, Geome
         after = (out - 1) * axis.s + axis.d * (axis.k - 1) + 1 - axis.n - axis.pad[0]
         sizes.append(axis.n + min(after, 0))
         pads.append((axis.pad[0], max(after, 0)))
-    x = x[(slice(None), slice(None), *map(slice, sizes))]
+    last = known_last(x)
+    if last is None:
+        x = x[(slice(None), slice(None), *map(slice, sizes))]
+    else:
+        x = channels_first(last[(slice(None), *map(slice, sizes))])
     return x, geometry._replace(size=tuple(sizes), pads=tuple(pads))
 
 
@@ -154,12 +158,12 @@ def _conv(
             )
     batch = input if input.ndim == ndim + 2 else input[None]
     dtype = computed_in(input.dtype)
-    x, w, b = batch.astype(dtype), weight.astype(dtype), None if bias is None else bias.astype(dtype)
+    x, w, b = as_dtype(batch, dtype), weight.astype(dtype), None if bias is None else bias.astype(dtype)
 
     def again(size: Ints = geometry.output, single: bool = False) -> jax.Array:
         """Return the first `size` positions; `single`: of each channel one at most will have a gradient."""
         seen, rest = _cut(x, geometry, size)
-        return _convolve(seen, w, b, rest, groups, single).astype(input.dtype)
+        return as_dtype(_convolve(seen, w, b, rest, groups, single), input.dtype)
 
     output = again()
     if input.ndim == ndim + 1:

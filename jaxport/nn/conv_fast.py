@@ -18,6 +18,7 @@ from .conv_bias import add_bias
 from .conv_bilinear import Geometry
 from .conv_cpu import conv2d_cpu, conv_transpose2d_cpu
 from .conv_depthwise import depthwise, depthwise_transposed
+from .origin import channels_first, channels_last
 
 
 def conv_cpu(
@@ -32,8 +33,7 @@ def conv_cpu(
 
     `single` says that of each example and channel one position at most has a gradient.
     """
-    # XLA removes these transposes between layers.
-    x, w = jnp.moveaxis(input, 1, -1), jnp.moveaxis(weight, (1, 0), (-2, -1))
+    x, w = channels_last(input), jnp.moveaxis(weight, (1, 0), (-2, -1))
     if groups == 1:
         y = _one_group(x, w, bias, geometry, single)
     else:
@@ -42,7 +42,7 @@ def conv_cpu(
         else:
             y = _by_groups(lambda x, w: _one_group(x, w, None, geometry), x, w, groups)
         y = y if bias is None else add_bias(y, bias)
-    return jnp.moveaxis(y, -1, 1)
+    return channels_first(y)
 
 
 def conv_transpose_cpu(
@@ -52,7 +52,7 @@ def conv_transpose_cpu(
 
     `weight` is (I, O / groups, *kernel).
     """
-    g, w = jnp.moveaxis(input, 1, -1), jnp.moveaxis(weight, (1, 0), (-2, -1))
+    g, w = channels_last(input), jnp.moveaxis(weight, (1, 0), (-2, -1))
     if groups == 1:
         y = _one_group_transposed(g, w, geometry)
     elif groups == g.shape[-1]:
@@ -60,7 +60,7 @@ def conv_transpose_cpu(
         y = depthwise_transposed(_repeat(g, w.shape[-2]), kernels, geometry)
     else:
         y = _by_groups(lambda g, w: _one_group_transposed(g, w, geometry), g, w, groups)
-    return jnp.moveaxis(y if bias is None else add_bias(y, bias), -1, 1)
+    return channels_first(y if bias is None else add_bias(y, bias))
 
 
 def _repeat(x: jax.Array, times: int) -> jax.Array:

@@ -12,6 +12,7 @@ from .checks import int_tuple, positive_int, same_dtype
 from .conv import AXES, add_channel_bias, check_bias, check_ranks, computed_in, fast_on_cpu, int_numbers
 from .conv_bilinear import Geometry, Ints
 from .conv_fast import conv_transpose_cpu
+from .origin import as_dtype
 from .precision import product_precision
 
 
@@ -101,7 +102,8 @@ def _conv_transpose(
     batch = input if input.ndim == ndim + 2 else input[None]
     dtype = computed_in(input.dtype)
     wide = None if bias is None else bias.astype(dtype)
-    output = _transpose(batch.astype(dtype), weight.astype(dtype), wide, geometry, groups).astype(input.dtype)
+    output = _transpose(as_dtype(batch, dtype), weight.astype(dtype), wide, geometry, groups)
+    output = as_dtype(output, input.dtype)
     return output if input.ndim == ndim + 2 else output[0]
 
 

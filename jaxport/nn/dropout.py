@@ -12,7 +12,7 @@ from flax import nnx
 
 from .checks import probability
 from .module import Module, fresh_rngs
-from .origin import Origin, note
+from .origin import Origin, channels_first, known_last, note
 
 _replayed: ContextVar[Iterator[jax.Array] | None] = ContextVar("replayed dropout masks", default=None)
 
@@ -85,7 +85,14 @@ def _dropout(
         return input * 0
     # A product, as in PyTorch, so that a NaN stays a NaN where it is dropped.
     scale = jnp.where(keep_mask(key, p, mask_shape, owner), 1.0 / (1.0 - p), 0.0).astype(input.dtype)
-    return note(input * scale, Origin(lambda x: x * scale, input))
+    return _scaled(input, scale)
+
+
+def _scaled(x: jax.Array, scale: jax.Array) -> jax.Array:
+    """Return x · scale; of images that have their channels last beside them, there."""
+    last = known_last(x)
+    y = x * scale if last is None else channels_first(last * jnp.moveaxis(scale, 1, -1))
+    return note(y, Origin(lambda x: _scaled(x, scale), x))
 
 
 def dropout(

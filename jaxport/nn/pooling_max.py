@@ -107,10 +107,17 @@ def max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -
     """
     if not indices:
         input, windows = _after_convolution(input, windows)
-    best, place = _max_over(input, windows, indices)
-    if indices:
-        return best, place
-    return origin.note(best, origin.Origin(lambda x: _max_over(x, windows, False)[0], input)), None
+        best = _max(input, windows)
+        return origin.note(best, origin.Origin(lambda x: _max(x, windows), input)), None
+    x, first = channels_last(input, len(windows))
+    best, place = _max_over(x, first, windows, True)
+    assert place is not None
+    return channels_back(best, first, len(windows)), channels_back(place, first, len(windows))
+
+
+def _max(input: jax.Array, windows: tuple[AnyWindows, ...]) -> jax.Array:
+    x, first = channels_last(input, len(windows))
+    return channels_back(_max_over(x, first, windows, False)[0], first, len(windows))
 
 
 def _after_convolution(input: jax.Array, windows: tuple[AnyWindows, ...]) -> tuple[jax.Array, tuple[AnyWindows, ...]]:
@@ -134,15 +141,16 @@ def _after_convolution(input: jax.Array, windows: tuple[AnyWindows, ...]) -> tup
     return x, windows
 
 
-@functools.partial(jax.jit, static_argnames=("windows", "indices"), inline=True)
-def _max_over(input: jax.Array, windows: tuple[AnyWindows, ...], indices: bool) -> tuple[jax.Array, jax.Array | None]:
+@functools.partial(jax.jit, static_argnames=("first", "windows", "indices"), inline=True)
+def _max_over(
+    x: jax.Array, first: int, windows: tuple[AnyWindows, ...], indices: bool
+) -> tuple[jax.Array, jax.Array | None]:
+    """Return the maxima over the axes from `first` on, and their indices."""
     dims = len(windows)
-    x, first = channels_last(input, dims)
     if all(w.covers_all for w in windows):
         best, place = _global_max(x, tuple(range(first, first + dims)), indices)
     else:
         best, place = x, flat_places(x.shape, first, dims) if indices else None
         for offset in reversed(range(dims)):
             best, place = _axis_max(best, place, first + offset, windows[offset])
-    best = channels_back(best, first, dims)
-    return best, None if place is None else channels_back(place, first, dims).astype(index_dtype())
+    return best, None if place is None else place.astype(index_dtype())

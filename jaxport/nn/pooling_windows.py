@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from . import origin
 from .checks import int_tuple
 
 Size = int | Sequence[int]
@@ -161,13 +162,13 @@ def channels_last(x: jax.Array, dims: int) -> tuple[jax.Array, int]:
     and the two transpositions cancel.
     """
     if jax.default_backend() == "cpu" and x.ndim == dims + 2 and dims <= 2:
-        return jnp.moveaxis(x, 1, -1), 1
+        return origin.channels_last(x), 1
     return x, x.ndim - dims
 
 
 def channels_back(x: jax.Array, first: int, dims: int) -> jax.Array:
     """Undo `channels_last`."""
-    return jnp.moveaxis(x, -1, 1) if first == 1 and x.ndim == dims + 2 else x
+    return origin.channels_first(x) if first == 1 and x.ndim == dims + 2 else x
 
 
 def outer(vectors: Sequence[np.ndarray], first: int, ndim: int) -> np.ndarray:
