@@ -39,7 +39,7 @@ class BasicBlock(nn.Module):
         """Map (N, C, H, W) to (N, width, H/stride, W/stride)."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu2(y + (self.downsample(x) if hasattr(self, "downsample") else x))
+        return self.relu2(nn.add(y, self.downsample(x) if hasattr(self, "downsample") else x))
 
 
 class Bottleneck(nn.Module):
@@ -65,7 +65,7 @@ class Bottleneck(nn.Module):
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.relu3(y + (self.downsample(x) if hasattr(self, "downsample") else x))
+        return self.relu3(nn.add(y, self.downsample(x) if hasattr(self, "downsample") else x))
 
 
 def _stage(

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from jaxport import nn
@@ -46,7 +45,7 @@ class Up(nn.Module):
 
     def forward(self, x: jax.Array, skip: jax.Array) -> jax.Array:
         """Map (N, C, H, W) and (N, C/2, 2H, 2W) to (N, C/2, 2H, 2W)."""
-        return self.conv(jnp.concatenate([skip, self.up(x)], axis=1))
+        return self.conv(nn.cat([skip, self.up(x)], dim=1))
 
 
 class UNet(nn.Module):

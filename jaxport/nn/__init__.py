@@ -58,6 +58,8 @@ from .embedding import Embedding as Embedding
 from .embedding_bag import EmbeddingBag as EmbeddingBag
 from .fold import Fold as Fold
 from .fold import Unfold as Unfold
+from .joining import add as add
+from .joining import cat as cat
 from .linear import Flatten as Flatten
 from .linear import Identity as Identity
 from .linear import Linear as Linear
