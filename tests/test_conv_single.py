@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -231,6 +232,19 @@ def test_one_output_behind_a_flattened_convolution_is_a_product() -> None:
         jax.jit(jax.grad(lambda *a, known=known: forward(*a, known), (0, 1, 2, 3)))(*args) for known in (True, False)
     )
     close(ours, theirs)
+
+
+def test_a_number_of_rows_that_is_not_known() -> None:
+    """As where a program is exported for any number of rows."""
+    row, x = jnp.ones((1, 5 * 448)), jnp.ones((2, 3, 900))
+
+    def forward(x: jax.Array) -> jax.Array:
+        y = F.conv1d(x, jnp.ones((5, 3, 4)))
+        y = nn.Flatten()(F.relu(F.max_pool1d(y, 2)))
+        return F.linear(y, row) + F.adaptive_max_pool1d(F.conv1d(x, jnp.ones((1, 3, 20))), 1)[:, 0]
+
+    shape = jax.ShapeDtypeStruct(jax.export.symbolic_shape("rows, 3, 900"), x.dtype)
+    close(jax.export.export(jax.jit(forward))(shape).call(x), forward(x))
 
 
 def test_what_is_computed_at_once_is_not_noted_and_notes_go_with_their_arrays() -> None:

@@ -17,8 +17,9 @@ from .checks import positive_int, same_dtype
 from .module import Module, Parameter, fresh_rngs
 from .precision import product_precision
 
-# A weight of one output behind a convolution is one of two from so many numbers of the input on.
-_MANY = 4096
+# A weight of one output behind a convolution is one of two from so many inputs on. (How many rows there are may not be
+# known, where a program is exported for any number.)
+_MANY = 1024
 
 
 def _product(input: jax.Array, weight: jax.Array) -> jax.Array:
@@ -29,7 +30,7 @@ def _product(input: jax.Array, weight: jax.Array) -> jax.Array:
     again for every element: 0.75 ms of a step of 2.1 for 20 × 6,144. A second row, of zeros, keeps it a product: 0.26.
     Where no convolution is before, that loop is the faster form.
     """
-    if weight.ndim == 2 and weight.shape[0] == 1 and input.size >= _MANY and _is_of_convolution(input):
+    if weight.ndim == 2 and weight.shape[0] == 1 and weight.shape[1] >= _MANY and _is_of_convolution(input):
         return jnp.matmul(input, jnp.pad(weight, ((0, 1), (0, 0))).T, precision=product_precision())[..., :1]
     return jnp.matmul(input, weight.T, precision=product_precision())
 
