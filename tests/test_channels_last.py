@@ -135,6 +135,31 @@ def test_joining_arrays_as_jax_does() -> None:
     np.testing.assert_array_equal(nn.add(a, a[:1]), a + a[:1])
 
 
+@pytest.mark.parametrize("dim", [0, 1, 2, 3, -1, -3])
+def test_joining_what_has_its_channels_last(dim: int) -> None:
+    x, weight = ARRAYS[:2]
+
+    def ours() -> jax.Array:
+        y, z = F.conv2d(x, weight), F.relu(F.conv2d(x, 2 * weight))
+        result = nn.cat([y, z, y], dim)
+        assert (origin.known_last(result) is not None) == (jax.default_backend() == "cpu")
+        return result
+
+    y, z = F.conv2d(x, weight), F.relu(F.conv2d(x, 2 * weight))
+    close(jax.jit(ours)(), jnp.concatenate([y, z, y], axis=dim))
+
+
+def test_adding_what_has_its_channels_last() -> None:
+    x, weight = ARRAYS[:2]
+
+    def sums() -> Any:
+        y, z = F.conv2d(x, weight), F.relu(F.conv2d(x[:1], weight))
+        return nn.add(y, F.relu(y)), nn.add(y, z)
+
+    y, z = F.conv2d(x, weight), F.relu(F.conv2d(x[:1], weight))
+    close(jax.jit(sums)(), (y + F.relu(y), y + z))
+
+
 @pytest.mark.parametrize(
     ("function", "kind", "message"),
     [
