@@ -326,7 +326,7 @@ def test_constants_and_axes_of_length_1(constant: tuple[int, ...], shape: tuple[
     close(pulled(conv_cpu._apply_behind_maximum), pulled(conv_cpu._apply))
 
 
-def test_operations_are_counted_by_windows() -> None:
+def test_operations_are_counted_by_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gradient of one position each multiplies its window once."""
     x, weight, bias = (a.astype(jnp.float32) for a in drawn("plain"))
     n, o, window = x.shape[0], weight.shape[0], weight[0].size
@@ -338,3 +338,5 @@ def test_operations_are_counted_by_windows() -> None:
     positions = 7 * 7
     assert all_of_them - few > 2 * (2 * n * o * window) * (positions - 2)
     assert few > 2 * n * o * window * (6 * 6 + 2)
+    monkeypatch.setattr(conv_single, "multiplications", lambda equation: 0)
+    assert few - count_flops(gradients(True), x, weight, bias) == 2 * (2 * n * o * window)
