@@ -25,7 +25,9 @@ def drawn(*shapes: tuple[int, ...]) -> list[jax.Array]:
     return [jnp.asarray(rng.normal(size=shape)) for shape in shapes]
 
 
-ARRAYS = drawn((3, 5, 8, 9), (6, 5, 3, 3), (6,), (6,), (6,), (4, 6, 3, 3), (6, 4, 2, 2), (6,), (6,))
+def arrays() -> list[jax.Array]:
+    """Return what goes into `network`. Not drawn with the module, which may not have float64."""
+    return drawn((3, 5, 8, 9), (6, 5, 3, 3), (6,), (6,), (6,), (4, 6, 3, 3), (6, 4, 2, 2), (6,), (6,))
 
 
 def network(training: bool, between: Callable[[jax.Array], jax.Array]) -> Callable[..., jax.Array]:
@@ -69,7 +71,7 @@ def test_values_and_gradients_are_those_of_the_layers_apart(training: bool) -> N
             y, running = network(training, between)(*args)
             return jnp.cos(y).sum(), (y, running)
 
-        return jax.jit(jax.value_and_grad(loss, range(9 if training else 7), has_aux=True))(*ARRAYS)
+        return jax.jit(jax.value_and_grad(loss, range(9 if training else 7), has_aux=True))(*arrays())
 
     close(found(same), found(unknown))
 
@@ -95,7 +97,7 @@ def test_masked_rows_and_mapped_axes() -> None:
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends have channels first")
 def test_between_layers_nothing_is_transposed() -> None:
     """Of a training step's images only the input and the output are, and what weight gradients need."""
-    x, first, bias, scale, shift, second, *_ = ARRAYS
+    x, first, bias, scale, shift, second, *_ = arrays()
 
     def loss(first: jax.Array, second: jax.Array, between: Callable[[jax.Array], jax.Array]) -> jax.Array:
         y = between(F.conv2d(x, first, bias, padding=1))
@@ -123,8 +125,8 @@ def test_what_is_known_of_an_array() -> None:
         assert origin.known_last(y + 0) is None
         return y
 
-    jax.jit(check)(*ARRAYS[:2])
-    assert origin.known_last(F.conv2d(*ARRAYS[:2])) is None  # computed at once
+    jax.jit(check)(*arrays()[:2])
+    assert origin.known_last(F.conv2d(*arrays()[:2])) is None  # computed at once
 
 
 def test_joining_arrays_as_jax_does() -> None:
@@ -137,7 +139,7 @@ def test_joining_arrays_as_jax_does() -> None:
 
 @pytest.mark.parametrize("dim", [0, 1, 2, 3, -1, -3])
 def test_joining_what_has_its_channels_last(dim: int) -> None:
-    x, weight = ARRAYS[:2]
+    x, weight = arrays()[:2]
 
     def ours() -> jax.Array:
         y, z = F.conv2d(x, weight), F.relu(F.conv2d(x, 2 * weight))
@@ -150,7 +152,7 @@ def test_joining_what_has_its_channels_last(dim: int) -> None:
 
 
 def test_adding_what_has_its_channels_last() -> None:
-    x, weight = ARRAYS[:2]
+    x, weight = arrays()[:2]
 
     def sums() -> Any:
         y, z = F.conv2d(x, weight), F.relu(F.conv2d(x[:1], weight))

@@ -11,8 +11,10 @@ Only tracers are noted: an array that is computed at once has been paid for.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -42,10 +44,21 @@ class _Note(NamedTuple):
 
 # By the identity of the array, which must not be compared or hashed. A note goes with its array.
 _notes: dict[int, _Note] = {}
+_is_noting: contextvars.ContextVar[bool] = contextvars.ContextVar("_is_noting", default=True)
+
+
+@contextlib.contextmanager
+def no_notes() -> Iterator[None]:
+    """Trace the layers as they are written, each by itself: for programs that are shown and not run."""
+    token = _is_noting.set(False)
+    try:
+        yield
+    finally:
+        _is_noting.reset(token)
 
 
 def _update(array: jax.Array, **fields: Any) -> jax.Array:
-    if _is_staged(array):
+    if _is_noting.get() and _is_staged(array):
         key = id(array)
         found = _find(array)
         if found is None:

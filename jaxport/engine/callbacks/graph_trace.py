@@ -15,6 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxport.errors import UsageError
 from jaxport.nn import Module
+from jaxport.nn.origin import no_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,8 @@ def trace(module: Module, inputs: Any, prepare: Callable[[Any], Any] = lambda in
         return copy(*x) if isinstance(x, tuple) else copy(x)
 
     try:
-        closed = jax.make_jaxpr(call)(state, spec)
+        with no_notes():
+            closed = jax.make_jaxpr(call)(state, spec)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"TensorBoard: the model does not take an input of {_describe(spec)}: {reason}") from error
