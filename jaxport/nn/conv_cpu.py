@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from . import conv_onednn, conv_points, conv_single, conv_windows
+from . import conv_onednn, conv_points, conv_single, conv_weight, conv_windows
 from .conv_bias import add_bias
 from .conv_bilinear import PRIMITIVE_PREFIX as PRIMITIVE_PREFIX
 from .conv_bilinear import Axis, Geometry, Ints, Pads, define_maps
@@ -66,6 +66,8 @@ def _weight_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Arra
         return conv_points.weight_gradient(x, g, geometry)
     if geometry.kernel == (1, 1):
         return _weight_gradient_of_points(x, g, geometry)
+    if conv_weight.is_faster(x, g, geometry):
+        return conv_weight.weight_gradient(x, g, geometry)
     if x.shape[0] < _FEW_IMAGES:
         x, g, geometry = _in_bands(x, g, geometry)
     # What no window touches at the end is cropped: a negative padding.

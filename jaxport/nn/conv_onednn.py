@@ -131,28 +131,33 @@ def without() -> Iterator[None]:
         _left_out.reset(token)
 
 
-def convolve(x: jax.Array, w: jax.Array, stride: Ints, pads: Pads, dilation: Ints) -> jax.Array:
-    """Return y (N, P, Q, O), P and Q at least 1, where `available` says so; a negative padding cuts off."""
+def convolve(x: jax.Array, w: jax.Array, stride: Ints, pads: Pads, dilation: Ints, kernel: str = "HWIO") -> jax.Array:
+    """Return y (N, P, Q, O), P and Q at least 1, where `available` says so; a negative padding cuts off.
+
+    `kernel` tells the axes of w: height H, width W, input features I and output features O.
+    """
     if any(pad < 0 for both in pads for pad in both):
         cut = [(min(before, 0), min(after, 0), 0) for before, after in pads]
         x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *cut, (0, 0, 0)))
         pads = tuple((max(before, 0), max(after, 0)) for before, after in pads)
-    axes = zip(x.shape[1:3], w.shape[:2], stride, pads, dilation, strict=True)
+    sizes = [w.shape[kernel.index(axis)] for axis in "HWO"]
+    axes = zip(x.shape[1:3], sizes[:2], stride, pads, dilation, strict=True)
     size = [(n + sum(pad) - d * (k - 1) - 1) // s + 1 for n, k, s, pad, d in axes]
     call = jax.ffi.ffi_call(
         _TARGET,
-        jax.ShapeDtypeStruct((x.shape[0], *size, w.shape[-1]), x.dtype),
+        jax.ShapeDtypeStruct((x.shape[0], *size, sizes[-1]), x.dtype),
         custom_call_api_version=1,
-        legacy_backend_config=json.dumps({"onednn_conv_config": _description(stride, pads, dilation)}),
+        legacy_backend_config=json.dumps({"onednn_conv_config": _description(stride, pads, dilation, kernel)}),
     )
     result: jax.Array = call(x, w)
     return result
 
 
-def _description(stride: Ints, pads: Pads, dilation: Ints) -> dict[str, Any]:
+def _description(stride: Ints, pads: Pads, dilation: Ints, kernel: str) -> dict[str, Any]:
     """Return XLA's `OneDnnConvolutionConfig`: which axis is what, and the window; its numbers are texts in JSON."""
     images = {"dims": "4", "data": {"batch_dim": "0", "feature_dim": "3", "spatial_dims": ["1", "2"]}}
-    kernel = {"input_feature_dim": "2", "output_feature_dim": "3", "spatial_dims": ["0", "1"]}
+    height, width, inputs, outputs = (str(kernel.index(axis)) for axis in "HWIO")
+    weight = {"input_feature_dim": inputs, "output_feature_dim": outputs, "spatial_dims": [height, width]}
     window = {
         "pad_left": [str(before) for before, _ in pads],
         "pad_right": [str(after) for _, after in pads],
@@ -162,7 +167,7 @@ def _description(stride: Ints, pads: Pads, dilation: Ints) -> dict[str, Any]:
     return {
         "dims": "4",
         "input": images,
-        "kernel": {"dims": "4", "filter": kernel},
+        "kernel": {"dims": "4", "filter": weight},
         "output": images,
         "window": window,
         "feature_groups": "1",
