@@ -129,6 +129,55 @@ def test_what_is_known_of_an_array() -> None:
     assert origin.known_last(F.conv2d(*arrays()[:2])) is None  # computed at once
 
 
+@pytest.mark.parametrize("rows", [2, 8])
+def test_a_linear_map_of_flattened_images(rows: int) -> None:
+    """Eight images, and as many rows of the weight at most: the weight is turned, not the images."""
+    x, weight, fully, bias = drawn((8, 5, 6, 7), (6, 5, 3, 3), (rows, 6 * 4 * 5), (rows,))
+
+    def loss(x: jax.Array, weight: jax.Array, fully: jax.Array, bias: jax.Array, known: bool) -> Any:
+        y = F.conv2d(x, weight)
+        assert origin.known_last(y) is not None or jax.default_backend() != "cpu"
+        y = F.linear(nn.flatten(y if known else y + 0, 1), fully, bias)
+        return jnp.cos(y).sum(), y
+
+    def found(known: bool) -> Any:
+        gradient = jax.value_and_grad(lambda *args: loss(*args, known), range(4), has_aux=True)
+        return jax.jit(gradient).lower(x, weight, fully, bias).compile()
+
+    close(found(True)(x, weight, fully, bias), found(False)(x, weight, fully, bias))
+
+
+def turned(rows: int, images: int | None, last: bool = True) -> bool:
+    """Return whether the weight of a linear map is in the order of the images' computation."""
+
+    def forward(x: jax.Array, weight: jax.Array, fully: jax.Array) -> jax.Array:
+        y = F.conv2d(x, weight)
+        y = nn.flatten(y, 1 if last else 0, -1 if last else 1)
+        return F.linear(y if last else y.reshape(len(fully[0]), -1).T, fully)
+
+    arrays = [jnp.zeros(shape) for shape in ((images or 3, 5, 6, 7), (6, 5, 3, 3), (rows, 120 if last else 18))]
+    if images is None:
+        (batch,) = jax.export.symbolic_shape("b")
+        arrays[0] = jax.ShapeDtypeStruct((batch, *arrays[0].shape[1:]), arrays[0].dtype)  # type: ignore[call-overload]
+        return f"{rows}x6x4x5" in jax.export.export(jax.jit(forward))(*arrays).mlir_module()
+    return f"{rows}x6x4x5" in jax.jit(forward).lower(*arrays).as_text()
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other backends have channels first")
+def test_when_a_weight_is_turned() -> None:
+    assert turned(rows=2, images=3)
+    assert turned(rows=3, images=3)
+    assert not turned(rows=4, images=3)  # more of the weight than of the images
+    assert not turned(rows=2, images=None)  # exported for any number of images
+    assert not turned(rows=2, images=3, last=False)  # other axes merged
+
+
+def test_flatten_without_images_is_a_reshape() -> None:
+    (x,) = drawn((2, 3, 4))
+    np.testing.assert_array_equal(nn.flatten(x, 1), x.reshape(2, 12))
+    np.testing.assert_array_equal(nn.flatten(x), x.reshape(-1))
+
+
 def test_joining_arrays_as_jax_does() -> None:
     a, b = drawn((2, 3, 4), (2, 5, 4))
     np.testing.assert_array_equal(nn.cat([a, b], 1), jnp.concatenate([a, b], axis=1))

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from jax import lax
 
 import jaxport.nn.functional as F
 from jaxport import engine
-from jaxport.nn import conv_cpu, conv_onednn
+from jaxport.nn import conv_cpu, conv_onednn, conv_weight
 from jaxport.nn.conv_bilinear import Geometry
 
 pytestmark = pytest.mark.skipif(not conv_onednn.is_built_in(), reason="this jaxlib is not known to hold oneDNN")
@@ -71,6 +72,30 @@ def test_values_and_gradients_are_those_of_xla(name):
         wanted = (y, *back(exact[2]))
     for a, e in zip(program(x, w, g), wanted, strict=True):
         np.testing.assert_allclose(a, e, rtol=0, atol=2e-6 * float(np.abs(e).max()))
+
+
+def weight_gradients(monkeypatch: pytest.MonkeyPatch, batch: int, images_in_a_call: int) -> list[str]:
+    """Check ∂w against float64, and return the shapes of what is convolved."""
+    geometry, x, w = drawn("not square", batch)
+    g = jnp.asarray(np.random.default_rng(1).normal(size=(batch, *geometry.output, w.shape[-1])), jnp.float32)
+    monkeypatch.setattr(conv_weight, "_BYTES", images_in_a_call * 4 * (math.prod(x.shape[1:]) + math.prod(g.shape[1:])))
+
+    def gradient(x: jax.Array, w: jax.Array, g: jax.Array) -> jax.Array:
+        return jax.vjp(lambda w: conv_cpu._apply(x, w, geometry), w)[1](g)[0]
+
+    program = compiled(lambda *args: gradient(*args), x, w, g)
+    with jax.enable_x64(True):
+        wanted = gradient(*(jnp.asarray(a, jnp.float64) for a in (x, w, g)))
+    np.testing.assert_allclose(program(x, w, g), wanted, rtol=0, atol=2e-6 * float(np.abs(wanted).max()))
+    return re.findall(r"operand_layout_constraints={f32\[([\d,]+)\]", program.as_text())
+
+
+def test_weight_gradients_are_of_one_wide_picture_or_of_some(monkeypatch):
+    # Of 9 × 6 and 17 channels, images innermost.
+    assert weight_gradients(monkeypatch, 15, 1000) == ["1,9,102,15"]
+    assert weight_gradients(monkeypatch, 15, 2) == ["1,9,102,15"]  # fewer than 16 are not divided
+    assert sorted(weight_gradients(monkeypatch, 70, 30)) == ["1,9,102,23", "1,9,102,23", "1,9,102,24"]
+    assert sorted(weight_gradients(monkeypatch, 70, 2)) == ["1,9,102,17"] * 2 + ["1,9,102,18"] * 2
 
 
 def network(x: jax.Array, w: jax.Array) -> jax.Array:

@@ -29,7 +29,7 @@ class LeNet(nn.Module):
     def forward(self, x: jax.Array) -> jax.Array:
         """Map pictures (N, 1, 28, 28) to logits (N, 10)."""
         features = self.conv(x)
-        return self.fc(features.reshape(len(x), -1))
+        return self.fc(nn.flatten(features, 1))
 
 
 def build(*, rngs: nnx.Rngs) -> LeNet:

@@ -26,7 +26,7 @@ class Net(nn.Module):
         """Map pictures (N, 1, 32, 32) to ten numbers (N, 10)."""
         x = self.pool1(self.relu1(self.conv1(x)))
         x = self.pool2(self.relu2(self.conv2(x)))
-        x = self.relu3(self.fc1(x.reshape(len(x), -1)))
+        x = self.relu3(self.fc1(nn.flatten(x, 1)))
         return self.fc3(self.relu4(self.fc2(x)))
 
 

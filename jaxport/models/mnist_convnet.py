@@ -26,7 +26,7 @@ class ConvNet(nn.Module):
     def forward(self, x: jax.Array) -> jax.Array:
         """Map pictures (N, 1, 28, 28) to logits (N, 10)."""
         maps = self.layer2(self.layer1(x))
-        return self.fc(maps.reshape(len(x), -1))
+        return self.fc(nn.flatten(maps, 1))
 
 
 def build(*, rngs: nnx.Rngs) -> ConvNet:

@@ -64,6 +64,7 @@ from .linear import Flatten as Flatten
 from .linear import Identity as Identity
 from .linear import Linear as Linear
 from .linear import Unflatten as Unflatten
+from .linear import flatten as flatten
 from .linear_cross_entropy import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from .linear_cross_entropy_options import LinearCrossEntropyOptions as LinearCrossEntropyOptions
 from .loss import BCELoss as BCELoss

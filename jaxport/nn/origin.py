@@ -29,11 +29,13 @@ class Origin(NamedTuple):
         again: makes it again: of the array before it, or of nothing where `source` is None.
         source: the array before it.
         pointwise: whether each element is made of the one in its place, whatever its place is.
+        flat: whether it is `source` (N, *) with all axes behind the first as one.
     """
 
     again: Callable[..., Any]
     source: jax.Array | None = None
     pointwise: bool = False
+    flat: bool = False
 
 
 class _Note(NamedTuple):
