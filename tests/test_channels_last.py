@@ -147,15 +147,14 @@ def test_a_linear_map_of_flattened_images(rows: int) -> None:
     close(found(True)(x, weight, fully, bias), found(False)(x, weight, fully, bias))
 
 
-def turned(rows: int, images: int | None, last: bool = True) -> bool:
+def turned(rows: int, images: int | None, whole: bool = True) -> bool:
     """Return whether the weight of a linear map is in the order of the images' computation."""
 
     def forward(x: jax.Array, weight: jax.Array, fully: jax.Array) -> jax.Array:
         y = F.conv2d(x, weight)
-        y = nn.flatten(y, 1 if last else 0, -1 if last else 1)
-        return F.linear(y if last else y.reshape(len(fully[0]), -1).T, fully)
+        return F.linear(nn.flatten(y, 1 if whole else 2), fully)
 
-    arrays = [jnp.zeros(shape) for shape in ((images or 3, 5, 6, 7), (6, 5, 3, 3), (rows, 120 if last else 18))]
+    arrays = [jnp.zeros(shape) for shape in ((images or 3, 5, 6, 7), (6, 5, 3, 3), (rows, 120 if whole else 20))]
     if images is None:
         (batch,) = jax.export.symbolic_shape("b")
         arrays[0] = jax.ShapeDtypeStruct((batch, *arrays[0].shape[1:]), arrays[0].dtype)  # type: ignore[call-overload]
@@ -169,7 +168,7 @@ def test_when_a_weight_is_turned() -> None:
     assert turned(rows=3, images=3)
     assert not turned(rows=4, images=3)  # more of the weight than of the images
     assert not turned(rows=2, images=None)  # exported for any number of images
-    assert not turned(rows=2, images=3, last=False)  # other axes merged
+    assert not turned(rows=2, images=3, whole=False)  # channels are not merged
 
 
 def test_flatten_without_images_is_a_reshape() -> None:
