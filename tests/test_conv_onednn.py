@@ -96,6 +96,8 @@ def test_weight_gradients_are_of_one_wide_picture_or_of_some(monkeypatch):
     assert weight_gradients(monkeypatch, 15, 2) == ["1,9,102,15"]  # fewer than 16 are not divided
     assert sorted(weight_gradients(monkeypatch, 70, 30)) == ["1,9,102,23", "1,9,102,23", "1,9,102,24"]
     assert sorted(weight_gradients(monkeypatch, 70, 2)) == ["1,9,102,17"] * 2 + ["1,9,102,18"] * 2
+    monkeypatch.setattr(conv_weight, "_MOST", 2)
+    assert weight_gradients(monkeypatch, 70, 2) == ["1,9,102,35"] * 2
 
 
 def network(x: jax.Array, w: jax.Array) -> jax.Array:
